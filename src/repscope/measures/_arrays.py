@@ -1,0 +1,195 @@
+"""The one gate through which every array enters, and the few operations the Array API standard lacks.
+
+All of it works on numpy, torch, JAX, CuPy and any other library that follows the Array API standard.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, TypeAlias
+
+import array_api_compat
+
+from repscope.errors import DegenerateInputWarning, InputError
+
+Array: TypeAlias = Any
+"""An array of any Array-API library; shapes stand in the docstrings and in trailing comments."""
+
+Namespace: TypeAlias = Any
+
+
+def check_pair(function: str, x: Array, y: Array, *, minimum_examples: int = 2) -> tuple[Array, Array]:
+    """Check two representations of the same examples and bring them to one floating dtype.
+
+    Args:
+        function: The caller's public name, for messages.
+        x: (n, p).
+        y: (n, q), from the same library and on the same device as ``x``.
+        minimum_examples: Smallest n for which the caller is defined.
+
+    Returns:
+        ``x`` and ``y``: the same objects where nothing had to change, otherwise converted copies. Integers and
+        booleans become the widest float, half precision becomes single.
+
+    Raises:
+        InputError: For anything that would give a meaningless number; the message names the remedy.
+    """
+    x_space, y_space = _namespace(function, "x", x), _namespace(function, "y", y)
+    if x_space is not y_space:
+        raise InputError(
+            f"{function}: x and y must come from the same array library, got {type(x).__module__}.{type(x).__name__}"
+            f" and {type(y).__module__}.{type(y).__name__}. Convert one of them first."
+        )
+    x_device, y_device = array_api_compat.device(x), array_api_compat.device(y)
+    if x_device != y_device:
+        raise InputError(
+            f"{function}: x and y must be on the same device, got {x_device} and {y_device}. "
+            "Move one of them first."
+        )
+    x = check_representation(function, x, "x", minimum_examples=minimum_examples)
+    y = check_representation(function, y, "y", minimum_examples=minimum_examples)
+    if x.shape[0] != y.shape[0]:
+        raise InputError(
+            f"{function}: x and y must have the same number of rows (the same examples in the same order), "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}. Rows are examples, columns are features."
+        )
+    if x.dtype != y.dtype:
+        dtype = x_space.result_type(x, y)
+        x, y = x_space.astype(x, dtype, copy=False), x_space.astype(y, dtype, copy=False)
+    return x, y
+
+
+def check_representation(function: str, x: Array, argument: str = "x", *, minimum_examples: int = 2) -> Array:
+    """Check one representation; see :func:`check_pair`."""
+    xp = _namespace(function, argument, x)
+    shape = tuple(x.shape)
+    if len(shape) != 2:
+        remedy = "Flatten each example to one row" if len(shape) > 2 else "Reshape it to (n, 1) for a single feature"
+        raise InputError(f"{function}: {argument} must be a matrix (examples, features), got shape {shape}. {remedy}.")
+    n, p = shape
+    if p == 0 or n == 0:
+        raise InputError(f"{function}: {argument} must have at least one row and one column, got shape {shape}.")
+    if n < minimum_examples:
+        raise InputError(
+            f"{function}: {argument} must have at least {minimum_examples} rows (examples), got shape {shape}. "
+            "Use more examples, or check that rows are examples and columns features."
+        )
+    x = xp.astype(x, _working_dtype(function, argument, xp, x), copy=False)
+    _check_finite(function, argument, xp, x)
+    return x
+
+
+def _namespace(function: str, argument: str, x: Array) -> Namespace:
+    try:
+        return array_api_compat.array_namespace(x)
+    except TypeError:
+        raise InputError(
+            f"{function}: {argument} must be an array (numpy, torch, JAX or another Array-API library), "
+            f"got {type(x).__module__}.{type(x).__name__}. Convert it first, for example with numpy.asarray."
+        ) from None
+
+
+def _working_dtype(function: str, argument: str, xp: Namespace, x: Array) -> Any:
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise InputError(
+            f"{function}: {argument} must be real, got dtype {x.dtype}. "
+            "Compare real and imaginary parts as separate columns."
+        )
+    if not xp.isdtype(x.dtype, "real floating"):
+        if not xp.isdtype(x.dtype, ("integral", "bool")):
+            raise InputError(f"{function}: {argument} must be numeric, got dtype {x.dtype}.")
+        return widest_float(xp, x)
+    bits = xp.finfo(x.dtype).bits
+    if bits <= 16:
+        return xp.float32
+    return x.dtype if bits <= 64 else xp.float64
+
+
+def widest_float(xp: Namespace, x: Array) -> Any:
+    """The dtype float64 where the library and the device have it, else float32."""
+    if array_api_compat.is_jax_array(x):
+        return xp.result_type(float)
+    if str(array_api_compat.device(x)).startswith("mps"):
+        return xp.float32
+    return xp.float64
+
+
+def _check_finite(function: str, argument: str, xp: Namespace, x: Array) -> None:
+    # One sum is cheaper than n × p tests, and a single NaN or infinity makes it non-finite.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        if math.isfinite(float(xp.sum(x))):
+            return
+    finite = xp.isfinite(x)
+    if bool(xp.all(finite)):
+        return
+    bad_columns = xp.nonzero(~xp.all(finite, axis=0))[0]
+    column = int(bad_columns[0])
+    row = int(xp.nonzero(~finite[:, column])[0][0])
+    more = f" (and {bad_columns.shape[0] - 1} more columns)" if bad_columns.shape[0] > 1 else ""
+    raise InputError(
+        f"{function}: {argument} must be finite, got {float(x[row, column])} in row {row}, column {column}{more}. "
+        "Remove or repair these features before comparing."
+    )
+
+
+def center(xp: Namespace, x: Array) -> Array:
+    """Subtract each column's mean, (n, p) to (n, p), without loss where the mean dwarfs the spread.
+
+    Subtracting the first row is exact for values close to each other and leaves exact zeros in constant columns;
+    the second pass removes what rounding left of the mean. So float32 features whose common offset is a thousand
+    standard deviations lose nothing.
+    """
+    x = x - x[:1, :]
+    x -= xp.mean(x, axis=0, keepdims=True)
+    x -= xp.mean(x, axis=0, keepdims=True)
+    return x
+
+
+def center_and_scale(xp: Namespace, x: Array) -> tuple[Array, float]:
+    """Centre and divide by a power of two near the largest entry; return the features and that power.
+
+    The division is exact, keeps fourth powers of the features inside the range of float32, and is undone by
+    multiplying with the power returned.
+    """
+    x = center(xp, x)
+    largest = float(xp.max(xp.abs(x)))
+    if largest == 0.0 or not math.isfinite(largest):
+        return x, 1.0
+    scale = 2.0 ** math.floor(math.log2(largest))
+    return x / scale, scale
+
+
+def frobenius_squared(xp: Namespace, x: Array) -> Array:
+    """Sum of squares of all entries."""
+    return xp.sum(x * x)
+
+
+def detached(x: Array) -> Array:
+    """The values of ``x``, cut from the automatic-differentiation graph."""
+    if array_api_compat.is_torch_array(x):
+        return x.detach()
+    if array_api_compat.is_jax_array(x):
+        import jax
+
+        return jax.lax.stop_gradient(x)
+    return x
+
+
+def differentiable(x: Array) -> bool:
+    """Whether gradients with respect to ``x`` are being recorded."""
+    if array_api_compat.is_torch_array(x):
+        return bool(x.requires_grad)
+    if array_api_compat.is_jax_array(x):
+        import jax
+
+        return isinstance(x, jax.core.Tracer)
+    return False
+
+
+def undefined(function: str, reason: str, like: Array) -> Array:
+    """Warn that the measure is 0/0 here and return NaN as a scalar of the caller's library."""
+    warnings.warn(f"{function}: {reason} The result is NaN.", DegenerateInputWarning, stacklevel=4)
+    xp = array_api_compat.array_namespace(like)
+    return xp.sum(like) * float("nan")

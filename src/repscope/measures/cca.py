@@ -1,0 +1,336 @@
+"""Canonical correlation analysis and what was built on it: SVCCA, PWCCA, the canonical ridge.
+
+All of them start from one decomposition X = U S Vᵀ of each centred layer; the canonical correlations of two layers
+are the singular values of U_XᵀU_Y (Björck & Golub 1973). Where the columns are dependent the *rank* takes the place
+of the paper's width p, so dead and duplicated units count for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import array_api_compat
+
+from repscope.errors import InputError, RankWarning
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    center,
+    check_pair,
+    frobenius_squared,
+    undefined,
+    widest_float,
+)
+from repscope.measures._decomposition import Decomposition, decompose
+
+Summary: TypeAlias = Literal["r2", "mean"]
+
+prepare = decompose
+
+
+def canonical_correlations(x: Array, y: Array) -> Array:
+    """Canonical correlations ρ_1 ≥ ρ_2 ≥ … of two representations of the same examples.
+
+    ρ_i is the largest correlation of a linear combination of the columns of x with one of y, each orthogonal to those
+    before: the singular values of Q_XᵀQ_Y for orthonormal bases of the centred column spaces (§4 of the paper).
+
+    Range: [0, 1] up to rounding. Invariant to invertible linear maps and translation of either side.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q).
+
+    Returns:
+        An array (min(rank x, rank y),) of the caller's library, descending.
+
+    Raises:
+        InputError: For arrays that do not match, too few examples, or NaN and infinity.
+
+    Warns:
+        RankWarning: Where n ≤ rank x + rank y, so that correlations of 1 are forced (Theorem 1 of the paper).
+
+    References:
+        Kornblith et al. 2019, eq. 6 and App. C.2; Björck & Golub 1973.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(20, 2)
+        >>> [round(float(rho), 6) for rho in canonical_correlations(x, x @ [[2.0, 1.0], [0.0, 1.0]])]
+        [1.0, 1.0]
+    """
+    x, y = check_pair("canonical_correlations", x, y)
+    state_x, state_y = decompose(x), decompose(y)
+    warn_if_forced("canonical_correlations", state_x, state_y)
+    return _correlations(array_api_compat.array_namespace(x), state_x, state_y)
+
+
+def cca(x: Array, y: Array, *, summary: Summary = "r2") -> Array:
+    """Canonical correlations of two representations, summarised in one number.
+
+    ``summary="r2"``: R²_CCA = Σρ_i² / min(rank) = ‖Q_YᵀQ_X‖_F² / min(rank), eq. 7 (Yanai's GCD). ``summary="mean"``:
+    ρ̄_CCA = Σρ_i / min(rank), eq. 8. The authors' notebook does not centre; here columns are always centred.
+
+    Range: [0, 1]. Independent data give R² = max(p, q) / (n − 1) on average. Invariant to invertible linear maps and
+    translation of either side; symmetric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q).
+        summary: ``"r2"`` or ``"mean"``.
+
+    Returns:
+        A scalar of the caller's library; NaN with a warning where a representation is constant.
+
+    Raises:
+        InputError: For arrays that do not match, too few examples, or NaN and infinity.
+
+    Warns:
+        RankWarning: Where n ≤ rank x + rank y: the value says nothing (Theorem 1 of the paper).
+
+    References:
+        Kornblith et al. 2019, eq. 7 and 8.
+    """
+    _check_summary("cca", summary)
+    x, y = check_pair("cca", x, y)
+    return score(decompose(x), decompose(y), summary=summary)
+
+
+def score(state_x: Decomposition, state_y: Decomposition, *, summary: Summary = "r2", function: str = "cca") -> Array:
+    """CCA of two prepared layers."""
+    xp = array_api_compat.array_namespace(state_x.basis)
+    if (nothing := _nothing_left(function, state_x, state_y)) is not None:
+        return nothing
+    warn_if_forced(function, state_x, state_y)
+    fewest = min(state_x.rank, state_y.rank)
+    if summary == "r2" and not (state_x.full or state_y.full):
+        return frobenius_squared(xp, state_x.basis.T @ state_y.basis) / fewest
+    correlations = _correlations(xp, state_x, state_y)
+    return xp.sum(correlations * correlations if summary == "r2" else correlations) / fewest
+
+
+def svcca(x: Array, y: Array, *, variance: float = 0.99, summary: Summary = "r2") -> Array:
+    """Singular-vector CCA: CCA of the leading principal components of each representation.
+
+    Each side keeps the smallest number of components whose share of the *variance* (sum of squared singular values)
+    reaches ``variance``; the canonical correlations of what is left are divided by the smaller count. Some packages
+    cut at a share of Σs instead of Σs², and one keeps a single component: other numbers.
+
+    Range: [0, 1]. Invariances: orthogonal maps, isotropic scaling, translation; invertible linear maps only where
+    they keep the same subspace. Symmetric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q).
+        variance: Share of the variance to keep, in (0, 1].
+        summary: ``"r2"`` (mean of ρ²) or ``"mean"`` (mean of ρ, as Raghu et al. 2017).
+
+    Returns:
+        A scalar of the caller's library; NaN with a warning where a representation is constant.
+
+    Raises:
+        InputError: For arrays that do not match, a share outside (0, 1], too few examples, or NaN and infinity.
+
+    Warns:
+        RankWarning: Where n ≤ the sum of the kept components: the value says nothing.
+
+    References:
+        Raghu et al. 2017; Kornblith et al. 2019, §4 and Table 1.
+    """
+    _check_summary("svcca", summary)
+    x, y = check_pair("svcca", x, y)
+    return score(
+        prepare_svcca(x, variance=variance), prepare_svcca(y, variance=variance), summary=summary, function="svcca"
+    )
+
+
+def prepare_svcca(x: Array, *, variance: float = 0.99) -> Decomposition:
+    """Decompose one layer and keep the leading components that reach ``variance``."""
+    if not 0 < variance <= 1:
+        raise InputError(f"svcca: variance must be a share in (0, 1], got {variance}. Use 0.99, for example.")
+    return truncate(decompose(x), variance)
+
+
+def truncate(state: Decomposition, variance: float) -> Decomposition:
+    """Keep the smallest number of leading components whose share of the variance reaches ``variance``."""
+    if state.rank == 0 or variance == 1:
+        return state
+    xp = array_api_compat.array_namespace(state.basis)
+    shares = state.singular_values**2
+    reached = xp.cumulative_sum(shares) >= variance * xp.sum(shares)
+    kept = state.rank - int(xp.sum(xp.astype(reached, xp.int64))) + 1
+    kept = min(kept, state.rank)
+    return Decomposition(state.basis[:, :kept], state.singular_values[:kept], state.shape)
+
+
+@dataclass(frozen=True)
+class PWCCAState:
+    """A decomposed layer and UᵀX (r, p), its units in the coordinates of the basis."""
+
+    decomposition: Decomposition
+    coordinates: Array
+
+
+def prepare_pwcca(x: Array) -> PWCCAState:
+    """Decompose one layer and keep its units for the weights of eq. 9."""
+    xp = array_api_compat.array_namespace(x)
+    state = decompose(x)
+    features = center(xp, xp.astype(x, widest_float(xp, x), copy=False))
+    return PWCCAState(state, state.basis.T @ features)
+
+
+def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
+    """PWCCA of two prepared layers, weights from the first."""
+    x, y = state_x.decomposition, state_y.decomposition
+    if (nothing := _nothing_left("pwcca", x, y)) is not None:
+        return nothing
+    warn_if_forced("pwcca", x, y)
+    xp = array_api_compat.array_namespace(x.basis)
+    if x.full or y.full:  # every correlation is 1, so the weights do not matter
+        return xp.mean(_correlations(xp, x, y))
+    left, correlations, _ = xp.linalg.svd(x.basis.T @ y.basis, full_matrices=False)
+    weights = xp.sum(xp.abs(left.T @ state_x.coordinates), axis=1)  # α_i = Σ_j |⟨h_i, x_j⟩|, H = U left
+    return xp.sum(weights * correlations) / xp.sum(weights)
+
+
+def pwcca(x: Array, y: Array) -> Array:
+    """Projection-weighted CCA: canonical correlations weighted by how much of x each one explains.
+
+    ρ_PW = Σ α_i ρ_i / Σ α_i with α_i = Σ_j |⟨h_i, x_j⟩|, h_i the i-th canonical variable of x with unit length
+    (H = Q_X U, App. C.3) and x_j its j-th centred unit. This is the definition of Morcos et al. (2018) as written in
+    eq. 9; the public svcca code weights by other directions and gives other numbers, as do the packages that copied it.
+
+    Range: [0, 1]. Invariances: isotropic scaling and translation only; the weights depend on the units of x, so not
+    even a rotation of x leaves it unchanged (Table 1). A rotation or any invertible map of y does. Not symmetric.
+
+    Args:
+        x: Representation (n, p), from which the weights come.
+        y: Representation (n, q).
+
+    Returns:
+        A scalar of the caller's library; NaN with a warning where a representation is constant.
+
+    Raises:
+        InputError: For arrays that do not match, too few examples, or NaN and infinity.
+
+    Warns:
+        RankWarning: Where n ≤ rank x + rank y: the value says nothing (Theorem 1 of the paper).
+
+    References:
+        Morcos et al. 2018; Kornblith et al. 2019, eq. 9 and App. C.3.
+    """
+    x, y = check_pair("pwcca", x, y)
+    return score_pwcca(prepare_pwcca(x), prepare_pwcca(y))
+
+
+Normalizer: TypeAlias = Literal["matched", "truncated", "full"]
+
+
+def canonical_ridge(
+    x: Array, y: Array, *, kappa_x: float, kappa_y: float, normalizer: Normalizer = "full"
+) -> Array:
+    """Regularised CCA, the path that joins CCA, linear regression and CKA (App. D.1, Vinod 1976).
+
+    Σσ̃_i² = Σ_i Σ_j a_i b_j ⟨u_i, v_j⟩² with a_i = λ_i / (λ_i + κ_x), b_j likewise, λ the eigenvalues of XXᵀ and YYᵀ,
+    divided by ``"matched"``: Σ a_i b_i (eq. 25), ``"truncated"``: √Σa_i² √Σb_i² over the first min(rank) terms
+    (eq. 26), or ``"full"``: the same over all terms (eq. 27).
+
+    Limits: κ_x = κ_y = 0, matched or truncated: R²_CCA. κ_x = ∞, κ_y = 0, matched: R² of predicting x from y (where
+    x is not wider than y). κ_x = κ_y = ∞, full: linear CKA, biased. ``math.inf`` is accepted and exact.
+
+    Range: [0, 1] for ``"truncated"`` and ``"full"`` with x not wider than y. Invariant to orthogonal maps and
+    translation.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q).
+        kappa_x: Ridge of x in units of x², from 0 to infinity.
+        kappa_y: Ridge of y in units of y².
+        normalizer: See above.
+
+    Returns:
+        A scalar of the caller's library; NaN with a warning where a representation is constant.
+
+    Raises:
+        InputError: For arrays that do not match, a negative ridge, too few examples, or NaN and infinity.
+
+    References:
+        Kornblith et al. 2019, eq. 22 and 25–27.
+    """
+    for name, kappa in (("kappa_x", kappa_x), ("kappa_y", kappa_y)):
+        if not kappa >= 0:
+            raise InputError(f"canonical_ridge: {name} must not be negative, got {kappa}. Use 0 for plain CCA.")
+    if normalizer not in ("matched", "truncated", "full"):
+        raise InputError(f"canonical_ridge: normalizer must be 'matched', 'truncated' or 'full', got {normalizer!r}.")
+    x, y = check_pair("canonical_ridge", x, y)
+    return score_canonical_ridge(
+        decompose(x), decompose(y), kappa_x=kappa_x, kappa_y=kappa_y, normalizer=normalizer
+    )
+
+
+def score_canonical_ridge(
+    state_x: Decomposition,
+    state_y: Decomposition,
+    *,
+    kappa_x: float,
+    kappa_y: float,
+    normalizer: Normalizer = "full",
+) -> Array:
+    """Canonical ridge of two prepared layers."""
+    if (nothing := _nothing_left("canonical_ridge", state_x, state_y)) is not None:
+        return nothing
+    xp = array_api_compat.array_namespace(state_x.basis)
+    a, b = _shrinkage(xp, state_x, kappa_x), _shrinkage(xp, state_y, kappa_y)
+    aligned = (state_x.basis * xp.sqrt(a)).T @ (state_y.basis * xp.sqrt(b))
+    fewest = min(state_x.rank, state_y.rank)
+    if normalizer == "matched":
+        largest = xp.sum(a[:fewest] * b[:fewest])
+    else:
+        if normalizer == "truncated":
+            a, b = a[:fewest], b[:fewest]
+        largest = xp.sqrt(xp.sum(a * a)) * xp.sqrt(xp.sum(b * b))
+    return frobenius_squared(xp, aligned) / largest
+
+
+def _shrinkage(xp: Namespace, state: Decomposition, kappa: float) -> Array:
+    """λ_i / (λ_i + κ); for κ = ∞ its shape λ_i / λ_1, since every normaliser cancels the factor."""
+    eigenvalues = state.singular_values**2
+    if math.isinf(kappa):
+        return eigenvalues / eigenvalues[0]
+    return eigenvalues / (eigenvalues + kappa)
+
+
+def _correlations(xp: Namespace, state_x: Decomposition, state_y: Decomposition) -> Array:
+    if state_x.full or state_y.full:
+        # One basis spans all centred directions, so the other lies inside it (Theorem 1).
+        smaller = state_x if state_x.rank <= state_y.rank else state_y
+        return xp.ones_like(smaller.singular_values)
+    return xp.linalg.svdvals(state_x.basis.T @ state_y.basis)
+
+
+def warn_if_forced(function: str, state_x: Decomposition, state_y: Decomposition) -> None:
+    """Warn where the two column spaces cannot help but share directions."""
+    (n, p), (_, q) = state_x.shape, state_y.shape
+    if state_x.rank + state_y.rank <= n - 1:
+        return
+    ranks = f" (ranks {state_x.rank} and {state_y.rank})" if (state_x.rank, state_y.rank) != (p, q) else ""
+    warnings.warn(
+        f"{function}: n = {n} examples are too few for p = {p} and q = {q} features{ranks}: correlations of 1 are "
+        "forced and the value says nothing (Theorem 1 of Kornblith et al. 2019). Use more examples, or cka.",
+        RankWarning,
+        stacklevel=3,
+    )
+
+
+def _nothing_left(function: str, state_x: Decomposition, state_y: Decomposition) -> Array | None:
+    for name, state in (("x", state_x), ("y", state_y)):
+        if state.rank == 0:
+            return undefined(function, f"all rows of {name} are equal (0/0).", state.basis)
+    return None
+
+
+def _check_summary(function: str, summary: str) -> None:
+    if summary not in ("r2", "mean"):
+        raise InputError(f"{function}: summary must be 'r2' or 'mean', got {summary!r}.")

@@ -1,0 +1,119 @@
+"""Orthogonal Procrustes: similarity after the best rotation (App. D.2 of Kornblith et al. 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import array_api_compat
+
+from repscope.errors import InputError
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    center_and_scale,
+    check_pair,
+    detached,
+    differentiable,
+    frobenius_squared,
+    undefined,
+)
+
+ProcrustesKind: TypeAlias = Literal["angle", "distance", "squared", "cosine"]
+_KINDS = ("angle", "distance", "squared", "cosine")
+
+
+@dataclass(frozen=True)
+class ProcrustesState:
+    """One centred layer of unit Frobenius norm, and that norm.
+
+    Attributes:
+        features: (n, min(n, p)) with ‖features‖_F = 1. Wide layers are rotated into n columns: Procrustes depends on
+            XXᵀ only, and p × q products would not fit.
+        norm: ‖X‖_F of the centred layer, in units of x.
+    """
+
+    features: Array
+    norm: Array
+
+
+def prepare(x: Array) -> ProcrustesState:
+    """Centre and normalise one checked representation (n, p)."""
+    xp = array_api_compat.array_namespace(x)
+    features, scale = center_and_scale(xp, x)
+    n, p = features.shape
+    if p > n and not differentiable(x):
+        features = xp.linalg.qr(features.T)[1].T  # (n, n); Xᵀ = QR, so X Q = Rᵀ
+    norm = xp.sqrt(frobenius_squared(xp, features))
+    if float(norm) != 0.0:
+        features = features / norm
+    return ProcrustesState(features, norm * scale)
+
+
+def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: ProcrustesKind = "angle") -> Array:
+    """Procrustes of two prepared layers."""
+    x, y = state_x.features, state_y.features
+    xp = array_api_compat.array_namespace(x)
+    if kind != "distance":
+        for name, state in (("x", state_x), ("y", state_y)):
+            if float(state.norm) == 0.0:
+                return undefined("procrustes", f"all rows of {name} are equal (0/0).", state.norm)
+    if x.shape[1] < y.shape[1]:
+        x, y, state_x, state_y = y, x, state_y, state_x
+    left, _, right = xp.linalg.svd(detached(x.T @ y), full_matrices=False)
+    # The best rotation; it maximises the fit, so its own derivative drops out (envelope theorem).
+    aligned = y @ (left @ right).T  # (n, p): y embedded in the wider space
+    if kind == "cosine":
+        return xp.sum(x * aligned)
+    if kind == "distance":
+        return _length(xp, x * state_x.norm - aligned * state_y.norm)
+    if kind == "squared":
+        return frobenius_squared(xp, x - aligned)
+    # The arc cosine loses half of the digits near 0; the half-angle form does not, and needs no clamp at 1.
+    return 2.0 * xp.atan2(_length(xp, x - aligned), _length(xp, x + aligned))
+
+
+def _length(xp: Namespace, difference: Array) -> Array:
+    return xp.sqrt(frobenius_squared(xp, difference))
+
+
+def procrustes(x: Array, y: Array, *, kind: ProcrustesKind = "angle") -> Array:
+    """Orthogonal Procrustes comparison of two representations of the same examples.
+
+    With c = ‖XᵀY‖_* / (‖X‖_F ‖Y‖_F) for centred X and Y (the narrower one padded with zeros):
+
+    - ``"angle"``: arccos c, in [0, π/2], a metric (Williams et al. 2021);
+    - ``"distance"``: min over rotations Q of ‖X − YQ‖_F, in units of the features, a metric that keeps size;
+    - ``"squared"``: 2 − 2c, in [0, 2] (Ding et al. 2021; the squared distance of the normalised layers);
+    - ``"cosine"``: c itself, in [0, 1], the normalised nuclear-norm similarity of App. D.2; a similarity.
+
+    Other packages return 1 − c, or divide by n, under the same word.
+
+    Invariances: orthogonal maps and translation; isotropic scaling for all but ``"distance"``. Symmetric. Noisy wide
+    layers look alike at any affordable n: this plug-in estimate is biased towards similarity.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q); the widths may differ.
+        kind: See above.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where a representation is constant (not for
+        ``"distance"``). Torch gradients flow through it, except at x = y for angle and distance.
+
+    Raises:
+        InputError: For arrays that do not match, too few examples, or NaN and infinity.
+
+    References:
+        Kornblith et al. 2019, App. D.2; Williams et al. 2021; Ding et al. 2021.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(30, 3)
+        >>> float(procrustes(x, x[:, ::-1])) < 1e-14
+        True
+    """
+    if kind not in _KINDS:
+        raise InputError(f"procrustes: kind must be one of {', '.join(_KINDS)}, got {kind!r}.")
+    x, y = check_pair("procrustes", x, y)
+    return score(prepare(x), prepare(y), kind=kind)
