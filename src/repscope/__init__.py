@@ -1,0 +1,57 @@
+"""Compare what neural networks have learned.
+
+Representations are matrices (examples, features). The measures take two of them; :func:`compare` takes whole models.
+"""
+
+from repscope.errors import (
+    CaptureError,
+    CaptureWarning,
+    DataOrderWarning,
+    DegenerateInputWarning,
+    FileFormatError,
+    InputError,
+    MissingExtraError,
+    RankWarning,
+    RepscopeError,
+    RepscopeWarning,
+)
+from repscope.measures.catalog import configure, measures, score
+from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
+from repscope.measures.cka import cka
+from repscope.measures.hsic import hsic
+from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
+from repscope.measures.regression import linear_regression
+from repscope.measures.shape import procrustes
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RBF",
+    "CaptureError",
+    "CaptureWarning",
+    "Cosine",
+    "DataOrderWarning",
+    "DegenerateInputWarning",
+    "FileFormatError",
+    "InputError",
+    "Kernel",
+    "Laplace",
+    "Linear",
+    "MissingExtraError",
+    "Polynomial",
+    "RankWarning",
+    "RepscopeError",
+    "RepscopeWarning",
+    "canonical_correlations",
+    "canonical_ridge",
+    "cca",
+    "cka",
+    "configure",
+    "hsic",
+    "linear_regression",
+    "measures",
+    "procrustes",
+    "pwcca",
+    "score",
+    "svcca",
+]

@@ -44,8 +44,7 @@ def check_pair(function: str, x: Array, y: Array, *, minimum_examples: int = 2) 
     x_device, y_device = array_api_compat.device(x), array_api_compat.device(y)
     if x_device != y_device:
         raise InputError(
-            f"{function}: x and y must be on the same device, got {x_device} and {y_device}. "
-            "Move one of them first."
+            f"{function}: x and y must be on the same device, got {x_device} and {y_device}. Move one of them first."
         )
     x = check_representation(function, x, "x", minimum_examples=minimum_examples)
     y = check_representation(function, y, "y", minimum_examples=minimum_examples)
@@ -119,7 +118,7 @@ def _check_finite(function: str, argument: str, xp: Namespace, x: Array) -> None
     # One sum is cheaper than n × p tests, and a single NaN or infinity makes it non-finite.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        if math.isfinite(float(xp.sum(x))):
+        if math.isfinite(number(xp.sum(x))):
             return
     finite = xp.isfinite(x)
     if bool(xp.all(finite)):
@@ -129,7 +128,7 @@ def _check_finite(function: str, argument: str, xp: Namespace, x: Array) -> None
     row = int(xp.nonzero(~finite[:, column])[0][0])
     more = f" (and {bad_columns.shape[0] - 1} more columns)" if bad_columns.shape[0] > 1 else ""
     raise InputError(
-        f"{function}: {argument} must be finite, got {float(x[row, column])} in row {row}, column {column}{more}. "
+        f"{function}: {argument} must be finite, got {number(x[row, column])} in row {row}, column {column}{more}. "
         "Remove or repair these features before comparing."
     )
 
@@ -154,7 +153,7 @@ def center_and_scale(xp: Namespace, x: Array) -> tuple[Array, float]:
     multiplying with the power returned.
     """
     x = center(xp, x)
-    largest = float(xp.max(xp.abs(x)))
+    largest = number(xp.max(xp.abs(x)))
     if largest == 0.0 or not math.isfinite(largest):
         return x, 1.0
     scale = 2.0 ** math.floor(math.log2(largest))
@@ -164,6 +163,11 @@ def center_and_scale(xp: Namespace, x: Array) -> tuple[Array, float]:
 def frobenius_squared(xp: Namespace, x: Array) -> Array:
     """Sum of squares of all entries."""
     return xp.sum(x * x)
+
+
+def number(x: Array) -> float:
+    """A scalar array as a Python float, outside any automatic-differentiation graph."""
+    return float(detached(x))
 
 
 def detached(x: Array) -> Array:

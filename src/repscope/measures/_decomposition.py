@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import array_api_compat
 
-from repscope.measures._arrays import Array, Namespace, center_and_scale, detached, widest_float
+from repscope.measures._arrays import Array, Namespace, center_and_scale, detached, number, widest_float
 
 SAFE_EIGENVALUE_RATIO = 1e-6
 """Squaring the features squares their condition number; below this λ_min/λ_max the SVD itself is taken.
@@ -91,7 +91,7 @@ def _from_moments(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Arr
         return None
     singular, vectors = found
     basis = (kept @ vectors) / singular
-    if float(singular[-1]) < 1e-2 * float(singular[0]):
+    if number(singular[-1]) < 1e-2 * number(singular[0]):
         basis = _orthonormalized(xp, basis)
     return basis, singular
 
@@ -113,7 +113,7 @@ def _trusted_eigenpairs(
     values, vectors = xp.linalg.eigh(squared)
     end = values.shape[0] - null_directions
     values, vectors = xp.flip(values)[:end], xp.flip(vectors, axis=1)[:, :end]
-    largest = float(values[0]) if end else 0.0
+    largest = number(values[0]) if end else 0.0
     if largest <= 0.0:
         return None
     # Float32 features are kept down to their own rounding, which float64 squares still resolve.
@@ -137,6 +137,6 @@ def _from_svd(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array]:
         # With Xᵀ = Q R, X = Rᵀ Qᵀ has the left singular vectors of the small triangle.
         features = xp.linalg.qr(features.T)[1].T  # (n, n)
     basis, singular, _ = xp.linalg.svd(features, full_matrices=False)
-    largest = float(singular[0])
+    largest = number(singular[0])
     rank = int(xp.sum(xp.astype(singular > cut.tolerance * largest, xp.int64))) if largest > 0 else 0
     return basis[:, :rank], singular[:rank]

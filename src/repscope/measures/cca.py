@@ -142,7 +142,10 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99, summary: Summary = "r2"
     _check_summary("svcca", summary)
     x, y = check_pair("svcca", x, y)
     return score(
-        prepare_svcca(x, variance=variance), prepare_svcca(y, variance=variance), summary=summary, function="svcca"
+        prepare_svcca(x, variance=variance),
+        prepare_svcca(y, variance=variance),
+        summary=summary,
+        function="svcca",
     )
 
 
@@ -228,9 +231,7 @@ def pwcca(x: Array, y: Array) -> Array:
 Normalizer: TypeAlias = Literal["matched", "truncated", "full"]
 
 
-def canonical_ridge(
-    x: Array, y: Array, *, kappa_x: float, kappa_y: float, normalizer: Normalizer = "full"
-) -> Array:
+def canonical_ridge(x: Array, y: Array, *, kappa_x: float, kappa_y: float, normalizer: Normalizer = "full") -> Array:
     """Regularised CCA, the path that joins CCA, linear regression and CKA (App. D.1, Vinod 1976).
 
     Σσ̃_i² = Σ_i Σ_j a_i b_j ⟨u_i, v_j⟩² with a_i = λ_i / (λ_i + κ_x), b_j likewise, λ the eigenvalues of XXᵀ and YYᵀ,
@@ -240,8 +241,7 @@ def canonical_ridge(
     Limits: κ_x = κ_y = 0, matched or truncated: R²_CCA. κ_x = ∞, κ_y = 0, matched: R² of predicting x from y (where
     x is not wider than y). κ_x = κ_y = ∞, full: linear CKA, biased. ``math.inf`` is accepted and exact.
 
-    Range: [0, 1] for ``"truncated"`` and ``"full"`` with x not wider than y. Invariant to orthogonal maps and
-    translation.
+    Range: [0, 1]. Invariant to orthogonal maps and translation; to isotropic scaling only at κ = 0 or ∞.
 
     Args:
         x: Representation (n, p).
@@ -265,9 +265,7 @@ def canonical_ridge(
     if normalizer not in ("matched", "truncated", "full"):
         raise InputError(f"canonical_ridge: normalizer must be 'matched', 'truncated' or 'full', got {normalizer!r}.")
     x, y = check_pair("canonical_ridge", x, y)
-    return score_canonical_ridge(
-        decompose(x), decompose(y), kappa_x=kappa_x, kappa_y=kappa_y, normalizer=normalizer
-    )
+    return score_canonical_ridge(decompose(x), decompose(y), kappa_x=kappa_x, kappa_y=kappa_y, normalizer=normalizer)
 
 
 def score_canonical_ridge(

@@ -19,6 +19,7 @@ from repscope.measures._arrays import (
     center_and_scale,
     check_pair,
     frobenius_squared,
+    number,
 )
 from repscope.measures.kernels import (
     Estimator,
@@ -130,9 +131,7 @@ def hsic(x: Array, y: Array, *, kernel: KernelLike = "linear", estimator: Estima
     return score(*prepare_pair(x, y, kernel=kernel, estimator=estimator))
 
 
-def prepare_pair(
-    x: Array, y: Array, *, kernel: KernelLike, estimator: Estimator
-) -> tuple[HSICState, HSICState]:
+def prepare_pair(x: Array, y: Array, *, kernel: KernelLike, estimator: Estimator) -> tuple[HSICState, HSICState]:
     """Prepare two layers for each other in the cheaper form."""
     form = cheaper_form(x.shape[0], x.shape[1], y.shape[1])
     return (
@@ -172,12 +171,12 @@ def _features_product(xp: Namespace, x: Array, y: Array, estimator: Estimator) -
 def _gram_vanishes(xp: Namespace, gram: Array, product: Array, estimator: Estimator) -> bool:
     # Centring a constant matrix leaves rounding: entries of a few eps times the largest entry centred.
     used = without_diagonal(xp, gram) if estimator == "unbiased" else gram
-    rounding = 4 * xp.finfo(gram.dtype).eps * float(xp.max(xp.abs(used)))
-    return math.sqrt(max(float(product), 0.0)) <= gram.shape[0] * rounding
+    rounding = 4 * float(xp.finfo(gram.dtype).eps) * number(xp.max(xp.abs(used)))
+    return math.sqrt(max(number(product), 0.0)) <= gram.shape[0] * rounding
 
 
 def _features_vanish(xp: Namespace, features: Array, estimator: Estimator) -> bool:
-    largest = float(xp.max(xp.abs(features)))
+    largest = number(xp.max(xp.abs(features)))
     if largest == 0.0:
         return True
     if estimator == "biased" or features.shape[0] > 8:

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import array_api_compat
 
 from repscope.errors import DegenerateInputWarning, InputError
-from repscope.measures._arrays import Array, Namespace, center_and_scale, widest_float
+from repscope.measures._arrays import Array, Namespace, center_and_scale, number, widest_float
 
 Estimator: TypeAlias = Literal["unbiased", "biased"]
 
@@ -55,7 +55,7 @@ class Linear(Kernel):
 BandwidthRule: TypeAlias = Literal["all", "off-diagonal"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Radial(Kernel):
     """A function of the Euclidean distance over a bandwidth σ.
 
@@ -78,6 +78,12 @@ class _Radial(Kernel):
             raise InputError(f"{title}: sigma must be positive, got {self.sigma}. Leave it out for the median rule.")
         if self.median not in ("all", "off-diagonal"):
             raise InputError(f"{title}: median must be 'all' or 'off-diagonal', got {self.median!r}.")
+
+    def __repr__(self) -> str:
+        if self.sigma is not None:
+            return f"{type(self).__name__}(sigma={self.sigma:g})"
+        rule = "" if self.median == "all" else f", median={self.median!r}"
+        return f"{type(self).__name__}({self.fraction:g}{rule})"
 
     @property
     def translation_invariant(self) -> bool:  # type: ignore[override]
@@ -105,7 +111,7 @@ class _Radial(Kernel):
         return squared * float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RBF(_Radial):
     """Gaussian kernel exp(−‖x_i − x_j‖² / (2σ²)) with σ = fraction × median distance.
 
@@ -132,7 +138,7 @@ class RBF(_Radial):
         return xp.exp(squared * (-0.5 / variance))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Laplace(_Radial):
     """Kernel exp(−‖x_i − x_j‖ / σ) with σ = fraction × median distance."""
 
@@ -268,8 +274,8 @@ def median_of_distances(xp: Namespace, squared: Array, rule: BandwidthRule) -> f
         values = xp.sort(xp.reshape(squared, (-1,)))
     middle = values.shape[0] // 2
     if values.shape[0] % 2 == 1:
-        return float(values[middle])
-    return (float(values[middle - 1]) + float(values[middle])) / 2
+        return number(values[middle])
+    return (number(values[middle - 1]) + number(values[middle])) / 2
 
 
 def without_diagonal(xp: Namespace, gram: Array) -> Array:

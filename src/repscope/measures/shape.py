@@ -16,6 +16,7 @@ from repscope.measures._arrays import (
     detached,
     differentiable,
     frobenius_squared,
+    number,
     undefined,
 )
 
@@ -45,7 +46,7 @@ def prepare(x: Array) -> ProcrustesState:
     if p > n and not differentiable(x):
         features = xp.linalg.qr(features.T)[1].T  # (n, n); Xᵀ = QR, so X Q = Rᵀ
     norm = xp.sqrt(frobenius_squared(xp, features))
-    if float(norm) != 0.0:
+    if number(norm) != 0.0:
         features = features / norm
     return ProcrustesState(features, norm * scale)
 
@@ -56,7 +57,7 @@ def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: Procruste
     xp = array_api_compat.array_namespace(x)
     if kind != "distance":
         for name, state in (("x", state_x), ("y", state_y)):
-            if float(state.norm) == 0.0:
+            if number(state.norm) == 0.0:
                 return undefined("procrustes", f"all rows of {name} are equal (0/0).", state.norm)
     if x.shape[1] < y.shape[1]:
         x, y, state_x, state_y = y, x, state_y, state_x

@@ -1,0 +1,417 @@
+"""The result of a comparison: scores with the names, options and versions that give them a meaning."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from repscope import _container, _frames
+from repscope.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+    from matplotlib.axes import Axes
+
+FORMAT_NAME = "repscope-comparison"
+FORMAT_VERSION = 1
+
+# The arrays that may stand beside the values, one number a pair of layers each.
+STATISTICS = ("null_mean", "null_sd", "p_values", "standard_errors")
+_ARRAYS = ("values", *STATISTICS)
+_ACRONYMS = frozenset({"cca", "cka", "hsic", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"})
+_PRINTED_LAYERS = 12  # str() shows the scores themselves up to this many rows and columns
+
+
+@dataclass(frozen=True)
+class Match:
+    """One layer and its best counterpart; the counterpart is None where every score is NaN.
+
+    Attributes:
+        row: layer on the rows.
+        column: layer on the columns.
+        value: their score; NaN without a counterpart.
+        row_model: model of ``row``.
+        column_model: model of ``column``.
+    """
+
+    row: str | None
+    column: str | None
+    value: float
+    row_model: str | None
+    column_model: str | None
+
+    def __repr__(self) -> str:
+        if self.row is None or self.column is None:
+            return f"Match({self.row_model or self.column_model}: {self.row or self.column} has no match)"
+        return f"Match({self.row_model}: {self.row} ~ {self.column_model}: {self.column}, {self.value:.4g})"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Scores of all pairs of layers, with everything needed to read them.
+
+    Two comparisons are the same when :meth:`equals` says so; ``==`` asks whether they are one object.
+
+    Attributes:
+        values: ``(rows, columns)`` float64 scores, read-only; NaN where the measure is undefined.
+        row_layers: layer names of the rows, in the order in which the model runs them.
+        column_layers: the same for the columns.
+        measure: id in the catalogue of measures, such as ``"cka"``.
+        row_models: model name of each row.
+        column_models: model name of each column.
+        kind: ``"similarity"`` (higher is more alike) or ``"distance"`` (lower is more alike).
+        range: lowest and highest value the measure can take in theory; may hold infinities.
+        symmetric: whether the measure gives the same score when its arguments are exchanged.
+        n: number of examples.
+        conventions: which definition was used: estimator, kernel, pairs, reduction, batch size, dtype …
+        warnings: what the reader must know before believing the scores.
+        versions: version of each library that took part.
+        seeds: every seed that the scores depend on.
+        details: further facts of the run.
+        null_mean: ``(rows, columns)`` mean of each score under the null, or None.
+        null_sd: standard deviation of each score under the null, or None.
+        p_values: p value of each score under the null, or None.
+        standard_errors: standard error of each score over the sampling of examples, or None.
+        created: ISO 8601 time.
+
+    Raises:
+        InputError: when the labels do not fit the values, two layers on one axis have the same name, or a
+            mapping holds something that JSON cannot.
+    """
+
+    values: np.ndarray
+    row_layers: tuple[str, ...]
+    column_layers: tuple[str, ...]
+    measure: str
+    row_models: tuple[str, ...]
+    column_models: tuple[str, ...]
+    kind: str = "similarity"
+    range: tuple[float, float] = (0.0, 1.0)
+    symmetric: bool = True
+    n: int | None = None
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    null_mean: np.ndarray | None = None
+    null_sd: np.ndarray | None = None
+    p_values: np.ndarray | None = None
+    standard_errors: np.ndarray | None = None
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def __post_init__(self) -> None:
+        for name in ("row_layers", "column_layers", "row_models", "column_models", "warnings"):
+            _set(self, name, _texts(name, getattr(self, name)))
+        shape = (len(self.row_layers), len(self.column_layers))
+        _set(self, "values", _matrix("values", self.values, shape))
+        for name in STATISTICS:
+            if getattr(self, name) is not None:
+                _set(self, name, _matrix(name, getattr(self, name), shape))
+        for axis in ("row", "column"):
+            _check_labels(axis, getattr(self, f"{axis}_layers"), getattr(self, f"{axis}_models"))
+        for name in ("conventions", "versions", "seeds", "details"):
+            _set(self, name, _container.plain(name, getattr(self, name)))
+        _set(self, "range", _range(self.range))
+        _set(self, "symmetric", bool(self.symmetric))
+        if self.kind not in ("similarity", "distance"):
+            raise InputError(f"Comparison: kind must be 'similarity' or 'distance', got {self.kind!r}.")
+        if self.n is not None:
+            _set(self, "n", int(self.n))
+
+    # -- names ---------------------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Each model name once, those of the rows first."""
+        return tuple(dict.fromkeys(self.row_models + self.column_models))
+
+    @property
+    def label(self) -> str:
+        """The measure and its definition in a few words, for a colour bar: ``CKA (linear, unbiased)``."""
+        name = " ".join(word.upper() if word in _ACRONYMS else word for word in self.measure.split("_"))
+        used = [self.conventions.get(key) for key in ("kernel", "estimator", "summary", "kind")]
+        options = ", ".join(option for option in used if isinstance(option, str))
+        return f"{name[:1].upper()}{name[1:]}" + (f" ({options})" if options else "")
+
+    @property
+    def title(self) -> str:
+        """The label and what was compared: ``CKA (linear, unbiased): net a × net b``."""
+        if len(self.models) > 2:
+            return f"{self.label}: {len(self.models)} models"
+        return f"{self.label}: {' × '.join(self.models)}"
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The values and the statistics there are, by name."""
+        return {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Every field that is not an array of scores, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def between(self, row_model: str, column_model: str) -> Comparison:
+        """The block of one model's layers (rows) against another's (columns).
+
+        Raises:
+            InputError: when a name is not a model of that axis.
+        """
+        picked = []
+        for axis, wanted, models in (
+            ("row_model", row_model, self.row_models),
+            ("column_model", column_model, self.column_models),
+        ):
+            picked.append([i for i, model in enumerate(models) if model == wanted])
+            if not picked[-1]:
+                raise InputError(_unknown("Comparison.between", axis, "name a model", wanted, models))
+        return self._take(*picked)
+
+    def select(self, rows: str | Sequence[str] | None = None, columns: str | Sequence[str] | None = None) -> Comparison:
+        """The part whose layers bear the given names, in the order they have here.
+
+        Args:
+            rows: a layer name or a glob such as ``"conv*"``, or several; None keeps every row.
+            columns: the same for the columns.
+
+        Raises:
+            InputError: when a name or glob fits no layer.
+        """
+        return self._take(_chosen("rows", rows, self.row_layers), _chosen("columns", columns, self.column_layers))
+
+    def _take(self, rows: list[int], columns: list[int]) -> Comparison:
+        part: dict[str, Any] = {name: array[np.ix_(rows, columns)] for name, array in self.arrays.items()}
+        for axis, index in (("row", rows), ("column", columns)):
+            for name in (f"{axis}_layers", f"{axis}_models"):
+                part[name] = tuple(getattr(self, name)[i] for i in index)
+        return replace(self, **part)
+
+    def best_match(self, axis: Literal["rows", "columns"] = "rows") -> list[Match]:
+        """For each row layer the most similar column layer.
+
+        Most similar is the highest similarity or the lowest distance; of equal scores the first in execution
+        order wins. A layer that stands on both axes matches itself: take one block with :meth:`between`.
+
+        Args:
+            axis: ``"columns"`` gives for each column layer the most similar row layer.
+
+        Returns:
+            One :class:`Match` a layer, in execution order.
+        """
+        if axis not in ("rows", "columns"):
+            raise InputError(f"Comparison.best_match: axis must be 'rows' or 'columns', got {axis!r}.")
+        scores = self.values if axis == "rows" else self.values.T
+        if self.kind == "distance":
+            scores = -scores
+        matches = []
+        for i, line in enumerate(scores):
+            defined = np.flatnonzero(~np.isnan(line))
+            j = int(defined[np.argmax(line[defined])]) if defined.size else None
+            matches.append(self._match(i, j) if axis == "rows" else self._match(j, i))
+        return matches
+
+    def _match(self, i: int | None, j: int | None) -> Match:
+        return Match(
+            row=None if i is None else self.row_layers[i],
+            column=None if j is None else self.column_layers[j],
+            value=math.nan if i is None or j is None else float(self.values[i, j]),
+            row_model=None if i is None else self.row_models[i],
+            column_model=None if j is None else self.column_models[j],
+        )
+
+    # -- other forms ---------------------------------------------------------------------------------------
+
+    @overload
+    def to_xarray(self, *, statistics: Literal[False] = False) -> xarray.DataArray: ...
+    @overload
+    def to_xarray(self, *, statistics: Literal[True]) -> xarray.Dataset: ...
+    def to_xarray(self, *, statistics: bool = False) -> xarray.DataArray | xarray.Dataset:
+        """The scores as an xarray object, addressed by ``row_layer`` and ``column_layer``.
+
+        The model names are the coordinates ``row_model`` and ``column_model``. The attributes are numbers and
+        text (mappings as JSON), so the object can be written to netCDF.
+
+        Args:
+            statistics: give a Dataset of ``values`` and the null moments, p values and standard errors there
+                are, instead of a DataArray of the values.
+        """
+        dataset = _frames.dataset(self, "Comparison.to_xarray")
+        if statistics:
+            return dataset
+        return dataset["values"].assign_attrs(dataset.attrs).rename(self.measure)
+
+    def to_dataframe(self, *, tidy: bool = True) -> pandas.DataFrame:
+        """The scores as a pandas table.
+
+        Args:
+            tidy: one score a row, with the columns ``row_model, row_layer, column_model, column_layer,
+                value`` and those of the statistics there are. Otherwise the matrix, labelled by layer, or
+                by model and layer where an axis holds several models.
+        """
+        form = _frames.tidy if tidy else _frames.wide
+        return form(self, "Comparison.to_dataframe")
+
+    def to_json(self) -> str:
+        """Everything as strict JSON for scripts: NaN becomes null, infinities ``"inf"`` and ``"-inf"``."""
+        arrays = {name: array.tolist() for name, array in self.arrays.items()}
+        return json.dumps(_container.portable(self.facts | arrays), allow_nan=False)
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw the heat map, layer 1 at bottom left; options as in :func:`repscope.plot.heatmap`."""
+        from repscope.plot import heatmap
+
+        return heatmap(self, ax, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one file that :func:`load` turns back into an equal comparison.
+
+        The file appears whole or not at all, under exactly the name given, which is returned;
+        ``numpy.load`` reads its arrays.
+
+        Raises:
+            InputError: when the folder does not exist.
+        """
+        return _container.write(
+            "Comparison.save",
+            path,
+            name=FORMAT_NAME,
+            version=FORMAT_VERSION,
+            facts=self.facts,
+            arrays=self.arrays,
+        )
+
+    # -- identity and printing -----------------------------------------------------------------------------
+
+    def equals(self, other: object) -> bool:
+        """Whether every field is the same, arrays bit by bit (NaN equals NaN, -0.0 differs from 0.0)."""
+        if not isinstance(other, Comparison):
+            return False
+        mine, theirs = self.arrays, other.arrays
+        return (
+            _container.dumps(self.facts) == _container.dumps(other.facts)
+            and mine.keys() == theirs.keys()
+            and all(array.tobytes() == theirs[name].tobytes() for name, array in mine.items())
+        )
+
+    def __repr__(self) -> str:
+        rows, columns = self.values.shape
+        defined = self.values[~np.isnan(self.values)]
+        span = f"values {defined.min():.4g} to {defined.max():.4g}" if defined.size else "no defined value"
+        parts = [self.title, f"{rows}×{columns} layers", span]
+        if defined.size < self.values.size:
+            parts.append(f"{self.values.size - defined.size} NaN")
+        if self.n is not None:
+            parts.append(f"n={self.n}")
+        if self.warnings:
+            parts.append(f"{len(self.warnings)} warning{'s' if len(self.warnings) > 1 else ''}")
+        return f"Comparison({', '.join(parts)})"
+
+    def __str__(self) -> str:
+        lines = [repr(self), *(f"  warning: {text}" for text in self.warnings)]
+        if max(self.values.shape) <= _PRINTED_LAYERS:
+            names = [_shorten(name, 24) for name in self.row_layers]
+            heads = [_shorten(name, 9) for name in self.column_layers]
+            left = max(map(len, names))
+            lines.append("  " + " " * left + "".join(f" {head:>9}" for head in heads))
+            for name, scores in zip(names, self.values, strict=True):
+                lines.append(f"  {name:<{left}}" + "".join(f" {score:>9.3g}" for score in scores))
+        return "\n".join(lines)
+
+
+def load(path: str | os.PathLike[str]) -> Comparison:
+    """The comparison that :meth:`Comparison.save` wrote.
+
+    Raises:
+        InputError: when there is no such file.
+        FileFormatError: when the file is of another kind, damaged, or written by a newer repscope.
+    """
+    facts, arrays = _container.read("load", path, name=FORMAT_NAME, version=FORMAT_VERSION)
+    try:
+        return Comparison(**facts, **arrays)
+    except (InputError, TypeError) as error:
+        raise _container.damaged("load", path, error) from error
+
+
+def _set(comparison: Comparison, name: str, value: object) -> None:
+    object.__setattr__(comparison, name, value)  # the one way to fill a frozen dataclass in __post_init__
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(text, str) for text in value):
+        raise InputError(f"Comparison: {name} must be a sequence of texts, got {value!r}.")
+    return tuple(str.__str__(text) for text in value)
+
+
+def _matrix(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
+    given = np.asarray(value)
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"Comparison: {name} must be real numbers, got {given.dtype}. Convert them to float64 first.")
+    if given.shape != shape or 0 in shape:
+        raise InputError(
+            f"Comparison: {name} must have the shape (row layers, column layers) = {shape} and no empty "
+            f"axis, got {given.shape}. Give one name a row and one a column."
+        )
+    matrix: np.ndarray = np.array(given, dtype=np.float64, order="C")
+    matrix.flags.writeable = False
+    return matrix
+
+
+def _range(value: Any) -> tuple[float, float]:
+    low, high = (float(end) for end in value)
+    if not low < high:
+        raise InputError(f"Comparison: range must be (lowest, highest), got ({low}, {high}).")
+    return low, high
+
+
+def _check_labels(axis: str, layers: tuple[str, ...], models: tuple[str, ...]) -> None:
+    if len(layers) != len(models):
+        raise InputError(
+            f"Comparison: {axis}_models must name the model of each {axis}, got {len(models)} names for "
+            f"{len(layers)} layers. Repeat the model's name for each of its layers."
+        )
+    seen = set()
+    for pair in zip(models, layers, strict=True):
+        if pair in seen:
+            raise InputError(
+                f"Comparison: {axis}_layers must be unique within a model, got {pair[1]!r} of model "
+                f"{pair[0]!r} twice. Rename the layer or the model."
+            )
+        seen.add(pair)
+
+
+def _chosen(axis: str, patterns: str | Sequence[str] | None, layers: tuple[str, ...]) -> list[int]:
+    if patterns is None:
+        return list(np.arange(len(layers)))
+    chosen: set[int] = set()
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        # A name with brackets, "blocks[0]", is also a glob; read as a name it fits first.
+        fits = {i for i, layer in enumerate(layers) if layer == pattern or fnmatch.fnmatchcase(layer, pattern)}
+        if not fits:
+            raise InputError(_unknown("Comparison.select", axis, "fit a layer", pattern, layers))
+        chosen |= fits
+    return sorted(chosen)
+
+
+def _unknown(function: str, argument: str, duty: str, got: str, known: Sequence[str]) -> str:
+    names = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
+    listing = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
+    remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {listing}."
+    return f"{function}: {argument} must {duty}, got {got!r}. {remedy}"
+
+
+def _shorten(name: str, width: int) -> str:
+    return name if len(name) <= width else f"{name[: width // 3]}…{name[-(width - 1 - width // 3) :]}"
