@@ -68,7 +68,6 @@ def test_a_size_below_the_originals_is_refused():
 
 def test_loading_digits_does_not_load_torch():
     program = (
-        "import sys; from repscope.studies.digits import load_digits; load_digits();"
-        "sys.exit('torch' in sys.modules)"
+        "import sys; from repscope.studies.digits import load_digits; load_digits();sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -105,9 +105,7 @@ def test_symmetrised_adds_the_score_of_the_exchanged_pair():
 
 def test_jackknife_leaves_out_one_network_at_a_time():
     scores = np.random.default_rng(3).normal(size=(5, 5, 6, 6))
-    partial = [
-        accuracy_by_loops(np.delete(np.delete(scores, k, axis=0), k, axis=1)) for k in range(len(scores))
-    ]
+    partial = [accuracy_by_loops(np.delete(np.delete(scores, k, axis=0), k, axis=1)) for k in range(len(scores))]
     expected = math.sqrt(4 / 5 * sum((a - sum(partial) / 5) ** 2 for a in partial))
     np.testing.assert_allclose(jackknife_standard_error(scores), expected, rtol=1e-12)
 
@@ -119,9 +117,7 @@ def test_jackknife_error_is_zero_when_all_networks_agree():
 def test_jackknife_is_the_standard_error_of_a_mean_where_the_accuracy_is_one():
     # Accuracy of a's rows depends on a alone: a mean over networks, for which the jackknife is s / √m.
     shares = np.array([1.0, 0.5, 0.0, 0.25])
-    matches = np.array(
-        [[np.where(np.arange(4) < 4 * s, np.arange(4), (np.arange(4) + 1) % 4)] * 4 for s in shares]
-    )
+    matches = np.array([[np.where(np.arange(4) < 4 * s, np.arange(4), (np.arange(4) + 1) % 4)] * 4 for s in shares])
     scores = from_matches(matches, 4)
     np.testing.assert_allclose(identification_accuracy(scores), shares.mean(), rtol=1e-12)
     np.testing.assert_allclose(jackknife_standard_error(scores), shares.std(ddof=1) / 2, rtol=1e-12)
@@ -155,31 +151,23 @@ def test_the_z_test_is_on_jackknifed_differences():
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (2, 2, 4, 5), (4, 4), (2, 2, 0, 0)])
 def test_other_shapes_are_refused(shape):
-    with pytest.raises(
-        InputError, match=r"identification_accuracy: similarity must have shape \(m, m, L, L\), got"
-    ):
+    with pytest.raises(InputError, match=r"identification_accuracy: similarity must have shape \(m, m, L, L\), got"):
         identification_accuracy(np.zeros(shape))
     with pytest.raises(InputError, match="symmetrised: similarity must have shape"):
         symmetrised(np.zeros(shape))
 
 
 def test_too_few_networks_are_refused():
-    with pytest.raises(
-        InputError, match="identification_accuracy: similarity must hold at least 2 networks, got 1"
-    ):
+    with pytest.raises(InputError, match="identification_accuracy: similarity must hold at least 2 networks, got 1"):
         identification_accuracy(np.zeros((1, 1, 3, 3)))
-    with pytest.raises(
-        InputError, match="jackknife_standard_error: similarity must hold at least 3 networks, got 2"
-    ):
+    with pytest.raises(InputError, match="jackknife_standard_error: similarity must hold at least 3 networks, got 2"):
         jackknife_standard_error(np.zeros((2, 2, 3, 3)))
 
 
 def test_unknown_kinds_and_unequal_measures_are_refused():
     with pytest.raises(InputError, match="kind must be 'similarity' or 'distance', got 'metric'"):
         identification_accuracy(np.zeros((2, 2, 3, 3)), kind="metric")
-    with pytest.raises(
-        InputError, match="compare_identification: similarities must hold at least one measure"
-    ):
+    with pytest.raises(InputError, match="compare_identification: similarities must hold at least one measure"):
         compare_identification({})
     with pytest.raises(InputError, match="compare_identification: similarities must all have one shape, got"):
         compare_identification({"a": np.zeros((3, 3, 2, 2)), "b": np.zeros((3, 3, 4, 4))})

@@ -14,9 +14,7 @@ def shapes_of(model, images):
     """Record the output shape of every child, by name, with one forward pass."""
     shapes = {}
     handles = [
-        child.register_forward_hook(
-            lambda _, __, output, name=name: shapes.update({name: tuple(output.shape)})
-        )
+        child.register_forward_hook(lambda _, __, output, name=name: shapes.update({name: tuple(output.shape)}))
         for name, child in model.named_children()
     ]
     model.eval()(images)
@@ -121,7 +119,5 @@ def test_nine_pixels_are_enough_and_eight_are_refused():
 
 @pytest.mark.parametrize("shape", [(2, 3, 16, 16), (1, 16, 16)])
 def test_wrong_axes_or_channels_are_refused(shape):
-    with pytest.raises(
-        InputError, match=r"tiny10: images must have shape \(n, 1, height, width\), got .*in_channels"
-    ):
+    with pytest.raises(InputError, match=r"tiny10: images must have shape \(n, 1, height, width\), got .*in_channels"):
         tiny10(in_channels=1)(torch.zeros(shape))

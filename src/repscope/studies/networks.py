@@ -42,9 +42,7 @@ class ConvUnit:
         # For stride 2 on an even size TensorFlow pads at the right and bottom only; here it is both sides.
         # The maps have the same size, and the paper does not say which it used.
         pad = self.kernel // 2 if self.padding == "same" else 0
-        network.add_module(
-            "conv", nn.Conv2d(in_channels, self.channels, self.kernel, self.stride, pad, bias=False)
-        )
+        network.add_module("conv", nn.Conv2d(in_channels, self.channels, self.kernel, self.stride, pad, bias=False))
         network.add_module("bn", nn.BatchNorm2d(self.channels))
         network.add_module("relu", nn.ReLU())
         return network

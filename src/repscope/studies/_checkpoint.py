@@ -1,0 +1,98 @@
+"""The state of an interrupted training in one safetensors file: no pickle, so loading one runs no code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repscope.errors import FileFormatError, InputError
+
+_FORMAT = "repscope training checkpoint 1"
+_MODEL = "model."
+_MOMENTUM = "momentum."
+
+
+class Checkpoint:
+    """Saves and restores a model, its SGD momentum and a record of the epochs so far.
+
+    Args:
+        path: The file; it need not exist yet.
+        recipe: Everything that decides the course of the training, as JSON values. A file that was
+            written with another recipe is refused.
+        model: The network that is trained.
+        optimizer: Its optimizer, with momentum.
+    """
+
+    def __init__(self, path: Path, recipe: dict[str, Any], model: nn.Module, optimizer: torch.optim.SGD) -> None:
+        self.path = path
+        self._recipe = recipe
+        self._model = model
+        self._optimizer = optimizer
+
+    def save(self, record: list[dict[str, Any]]) -> None:
+        """Write the present state and ``record`` (JSON values), replacing the file in one step."""
+        from safetensors.torch import save_file
+
+        tensors = {_MODEL + name: value for name, value in self._model.state_dict().items()}
+        for name, parameter in self._model.named_parameters():
+            tensors[_MOMENTUM + name] = self._optimizer.state[parameter]["momentum_buffer"]
+        metadata = {"format": _FORMAT, "recipe": json.dumps(self._recipe), "record": json.dumps(record)}
+        partial = self.path.with_name(self.path.name + ".partial")
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
+        os.replace(partial, self.path)
+
+    def load(self) -> list[dict[str, Any]]:
+        """Put the saved state into model and optimizer and return the record.
+
+        Raises:
+            FileFormatError: The file is truncated or of another kind.
+            InputError: The file was written with another recipe.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise FileFormatError(
+                f"train: checkpoint must be a whole safetensors file, got {self.path} ({error}). "
+                "Delete it or pass resume=False."
+            ) from error
+        if metadata.get("format") != _FORMAT:
+            raise FileFormatError(
+                f"train: checkpoint must be a {_FORMAT!r}, got {self.path} of format "
+                f"{metadata.get('format')!r}. Delete it or pass resume=False."
+            )
+        saved = json.loads(metadata["recipe"])
+        differing = [key for key, value in self._recipe.items() if saved.get(key) != value]
+        if differing:
+            raise InputError(
+                f"train: checkpoint must come from the same training, got {self.path} with another "
+                f"{', '.join(differing)}. Delete it or pass resume=False."
+            )
+        prefix = len(_MODEL)
+        self._model.load_state_dict({k[prefix:]: v for k, v in tensors.items() if k.startswith(_MODEL)})
+        for name, parameter in self._model.named_parameters():
+            # In the parameter's memory format, as SGD would have made it.
+            buffer = torch.empty_like(parameter, requires_grad=False).copy_(tensors[_MOMENTUM + name])
+            self._optimizer.state[parameter]["momentum_buffer"] = buffer
+        record: list[dict[str, Any]] = json.loads(metadata["record"])
+        return record
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Return a SHA-256 digest of the types, shapes and bytes of ``tensors``, in order."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        array = tensor.detach().cpu().contiguous().numpy()
+        sha.update(f"{array.dtype}{array.shape}".encode())
+        sha.update(array.data)
+    return sha.hexdigest()
