@@ -340,7 +340,7 @@ def load(path: str | os.PathLike[str]) -> Comparison:
     """
     facts, arrays = _container.read("load", path, name=FORMAT_NAME, version=FORMAT_VERSION)
     try:
-        return Comparison(**facts, **arrays)
+        return Comparison(**(facts | arrays))
     except (InputError, TypeError) as error:
         raise _container.damaged("load", path, error) from error
 

@@ -1,0 +1,14 @@
+"""Pictures of a comparison; each function takes results, returns matplotlib objects and shows nothing."""
+
+from __future__ import annotations
+
+from repscope.errors import MissingExtraError
+
+try:
+    import matplotlib as _matplotlib  # noqa: F401  (only to say how to install it)
+except ImportError as error:
+    raise MissingExtraError("Plotting", "matplotlib", "plot") from error
+
+from repscope.plot.heatmap import grid, heatmap
+
+__all__ = ["grid", "heatmap"]

@@ -1,0 +1,82 @@
+"""Layer names on an axis: as many as there is room for, short enough to read, and still told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.ticker import FuncFormatter, Locator
+
+LINE_PITCH = 1.2  # distance of two lines of text over the font size
+
+
+class LayerLocator(Locator):
+    """Ticks at every k-th layer, with k chosen from the size the axis really has whenever it is drawn.
+
+    Args:
+        count: number of layers.
+        pitch: distance in points that two labels need.
+        max_labels: labels at most.
+    """
+
+    def __init__(self, count: int, pitch: float, max_labels: int) -> None:
+        self.count, self.pitch, self.max_labels = count, pitch, max_labels
+
+    def __call__(self) -> list[float]:
+        """The layers in view that bear a label."""
+        assert self.axis is not None  # matplotlib sets it with the locator
+        low, high = sorted(self.axis.get_view_interval())
+        return self.tick_values(low, high)
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Every k-th layer between two positions."""
+        room = min(axis_length(self.axis) / self.pitch, self.max_labels)
+        step = max(1, math.ceil((vmax - vmin) / max(room, 1.0)))
+        return [float(layer) for layer in range(0, self.count, step) if vmin <= layer <= vmax]
+
+
+def axis_length(axis: Any) -> float:
+    """Length of a matplotlib axis on the page, in points."""
+    axis.axes.apply_aspect()  # an equal aspect makes the axes smaller than their slot
+    box = axis.axes.get_window_extent()
+    pixels = box.width if axis.axis_name == "x" else box.height
+    return float(pixels / axis.get_figure(root=True).dpi * 72)
+
+
+def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: int, max_characters: int) -> None:
+    """Label an axis whose position i is the i-th layer."""
+    length = axis_length(axis)
+    size = float(np.clip(length / len(names) / LINE_PITCH, 6.0, 9.0))
+    shown = shorten_all(names, max_characters)
+    pitch = size * LINE_PITCH
+    if axis.axis_name == "x":
+        widest = max(map(len, shown)) * 0.62 * size + size  # a character of the default font is 0.6 em wide
+        upright = widest * min(len(names), max_labels) <= length
+        pitch = widest if upright else pitch
+        axis.set_tick_params(rotation=0 if upright else 90)
+    axis.set_major_locator(LayerLocator(len(names), pitch, max_labels))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: shown[round(value)] if 0 <= round(value) < len(shown) else "")
+    )
+    axis.set_tick_params(labelsize=size, length=2.5, width=0.6, pad=2)
+
+
+def shorten_all(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most ``width`` characters, their middle elided where most of them stay different.
+
+    ``encoder.layer.3.attention.output`` and ``encoder.layer.4.attention.output`` differ in the middle; cut
+    at a fixed place they would become the same label.
+    """
+    if all(len(name) <= width for name in names):
+        return list(names)
+
+    def cut(head: int) -> list[str]:
+        tail = width - 1 - head
+        return [name if len(name) <= width else f"{name[:head]}…{name[len(name) - tail :]}" for name in names]
+
+    # The end of a layer's name says more than its beginning: of equally good cuts, one third from the left.
+    heads = sorted(range(1, width - 1), key=lambda head: abs(head - width // 3))
+    return max((cut(head) for head in heads), key=lambda labels: len(set(labels)))
