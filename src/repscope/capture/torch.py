@@ -1,0 +1,273 @@
+"""Records the layers of a torch model with forward hooks.
+
+An activation is consumed *inside* the hook, the moment its module returns. What runs next, an in-place ReLU or a
+residual ``+=``, may overwrite the tensor; by then its content has been used or copied. No graph is kept, nothing is
+left on the model: hooks, train/eval flags, gradient mode and fast paths are as before, also after an exception.
+
+What goes on during a forward pass:
+
+- Every module is in eval mode and gradients are off. Submodules get back their own flags, also mixed ones.
+- DataParallel and DistributedDataParallel are unwrapped: the pass runs on the module inside, on its device.
+- Compiled modules run uncompiled, because compiled code passes hooks by.
+- Torch's fused transformer path, which passes hooks by as well, is switched off.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from itertools import chain
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from repscope.capture.data import (
+    Batch,
+    accepted_keywords,
+    attention_mask,
+    batch_items,
+    batches,
+    model_inputs,
+    move,
+)
+from repscope.capture.layers import Layers, ModuleTable, select, unwrap
+from repscope.capture.reduce import Reduce, check_rule
+from repscope.capture.trace import LayerInfo, PlannedLayer, Trace
+from repscope.errors import CaptureError, InputError
+
+Consumer = Callable[[str, Tensor], None]
+Forward = Callable[[nn.Module, Batch], Any]
+
+
+class Capture:
+    """The layers of a model, handed out batch by batch as matrices of (examples, features).
+
+    As a context manager it keeps the model in eval mode with gradients off until the end of the block; outside of one
+    every call does so for itself.
+
+    Args:
+        model: a torch module. Batches are moved to its device and floating-point inputs to its precision.
+        layers: what to record: names, globs, module types, modules, predicates(name, module), or a list of these
+            mixed; ``None`` for the default set. See :mod:`repscope.capture.layers`.
+        reduce: how an activation becomes (examples, features): ``"auto"``, another name out of
+            :data:`repscope.capture.reduce.REDUCTIONS`, a function of (activation, mask), or a mapping from layer globs
+            to these.
+        forward: a function of (model, batch) that runs the forward pass, for models that need more than
+            ``model(x)`` or ``model(**batch)``.
+        name: what messages call the model.
+
+    Raises:
+        InputError: the model is no torch module, a layer name is unknown, or a reduction is unknown.
+
+    Example:
+        >>> capture = Capture(model, "layer*")
+        >>> with capture:
+        ...     for batch in batches(loader):
+        ...         capture.run(batch, lambda layer, x: sums[layer].add_(x.sum(0)))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Layers = None,
+        *,
+        reduce: Reduce = "auto",
+        forward: Forward | None = None,
+        name: str = "model",
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"Capture: {name} must be a torch.nn.Module, got {type(model).__name__}.")
+        self.name = name
+        self.layers: tuple[LayerInfo, ...] = ()
+        self._model = model
+        self._root = unwrap(model)
+        self._table = ModuleTable.of(model)
+        self._wanted = select(layers, self._table)
+        self._reduce = check_rule(reduce, self._table.names)
+        self._forward = forward
+        self._plan: dict[tuple[str, int], PlannedLayer] = {}
+        self._open: list[AbstractContextManager[None]] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the layers in order of execution, known from the first batch on."""
+        if not self.layers:
+            raise CaptureError("Capture: names must be asked for after discover(batch) or the first run.")
+        return tuple(layer.name for layer in self.layers)
+
+    def __enter__(self) -> Self:
+        observing = _observing(self._model)
+        observing.__enter__()
+        self._open.append(observing)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._open.pop().__exit__(*exception)
+
+    def discover(self, batch: Batch) -> tuple[LayerInfo, ...]:
+        """Runs one forward pass to find the layers, their order of execution and how often each is called.
+
+        Modules that were asked for and don't run, or whose output isn't one row of numbers per item, are left out with
+        a warning.
+
+        Returns:
+            The layers in order of execution; ``layers`` and ``names`` hold them from now on.
+
+        Raises:
+            CaptureError: no layer is left, a layer asked for by name has no usable output, or its activation doesn't
+                fit the reduction or the attention mask.
+        """
+        trace = Trace(self._table, self._wanted, self._reduce, items=_items(batch), mask=attention_mask(batch))
+        # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
+        with self._observed(), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+            for name, module in self._table.modules.items():
+                before, after = trace.hooks(name)
+                hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
+            self._call(batch)
+        self._plan = {(layer.module, layer.call): layer for layer in trace.plan()}
+        self.layers = tuple(layer.info for layer in self._plan.values())
+        return self.layers
+
+    def run(self, batch: Batch, consume: Consumer) -> None:
+        """Runs one forward pass and hands every layer's representation of the batch to ``consume``.
+
+        ``consume(name, x)`` is called inside the hook. ``x`` of shape (examples, features) is detached, has the
+        model's device and precision, and is valid only during the call: copy it or reduce it there. If ``consume``
+        raises, the forward pass ends and the exception comes out here. The first run does :meth:`discover` first,
+        with one more forward pass.
+
+        Raises:
+            CaptureError: on this batch a layer has other features than on the first one, or isn't called as often.
+        """
+        if not self._plan:
+            self.discover(batch)
+        items, mask = _items(batch), attention_mask(batch)
+        seen: Counter[str] = Counter()
+
+        def hook(name: str) -> Callable[..., None]:
+            def consume_output(module: nn.Module, args: Any, output: Any) -> None:
+                layer = self._plan.get((name, seen[name]))
+                seen[name] += 1
+                if layer is not None:
+                    consume(layer.info.name, layer.representation(output, items, mask))
+
+            return consume_output
+
+        expected = {layer.module: layer.calls for layer in self._plan.values()}
+        with self._observed(), torch.no_grad(), ExitStack() as hooks:
+            for name in expected:
+                hooks.callback(self._table.modules[name].register_forward_hook(hook(name)).remove)
+            self._call(batch)
+        for name, calls in expected.items():
+            if seen[name] != calls:
+                raise CaptureError(
+                    f"Capture: layer '{name}' of {self.name} must be called as often as on the first batch, {calls} "
+                    f"time(s), got {seen[name]}. Leave it out, or give all inputs one length."
+                )
+
+    def collect(self, batch: Batch) -> dict[str, Tensor]:
+        """Runs one forward pass and returns a copy of every representation, in order of execution."""
+        copies: dict[str, Tensor] = {}
+
+        def copy(name: str, x: Tensor) -> None:
+            copies[name] = x.clone(memory_format=torch.contiguous_format)
+
+        self.run(batch, copy)
+        return {name: copies[name] for name in self.names}
+
+    def _observed(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._open else _observing(self._model)
+
+    def _call(self, batch: Batch) -> None:
+        device, dtype = _device_and_dtype(self._root)
+        if self._forward is not None:
+            self._forward(self._root, move(batch, device, dtype))
+            return
+        args, keywords = model_inputs(batch)
+        if keywords:
+            keywords = accepted_keywords(self._root.forward, keywords)
+        self._root(*move(args, device, dtype), **move(keywords, device, dtype))
+
+
+def representations(
+    model: nn.Module,
+    data: Any,
+    layers: Layers = None,
+    *,
+    reduce: Reduce = "auto",
+    forward: Forward | None = None,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+) -> dict[str, Tensor]:
+    """The representations of a whole data set, in memory: for every layer one tensor (examples, features).
+
+    Args:
+        model: a torch module.
+        data: batches, a Dataset or arrays; see :func:`repscope.capture.batches`.
+        layers: which layers; see :class:`Capture`.
+        reduce: how an activation becomes rows; see :class:`Capture`.
+        forward: a function of (model, batch) that runs the forward pass.
+        batch_size: items per batch where ``data`` doesn't come in batches.
+        device: where the results are kept; ``None``: where the model is.
+
+    Returns:
+        Layer names in order of execution, with tensors in the model's precision.
+
+    Raises:
+        InputError: unknown layers or reduction, or empty data.
+        CaptureError: a layer can't be recorded, or differs in its features between batches.
+    """
+    capture = Capture(model, layers, reduce=reduce, forward=forward)
+    parts: dict[str, list[Tensor]] = {}
+
+    def keep(name: str, x: Tensor) -> None:
+        copy = x.to(device or x.device, copy=True, memory_format=torch.contiguous_format)
+        parts.setdefault(name, []).append(copy)
+
+    with capture:
+        for batch in batches(data, batch_size=batch_size, fold_smaller_than=0):
+            capture.run(batch, keep)
+    return {name: torch.cat(parts.pop(name)) for name in capture.names}  # pop: one layer at a time is held twice
+
+
+@contextmanager
+def _observing(model: nn.Module) -> Iterator[None]:
+    """Puts a model in the state for watching it, and everything back at the end, also after an exception."""
+    flags = [(module, module.training) for module in model.modules()]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            # Code is compiled only where dynamo is loaded, and loading it takes seconds.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            for module, _ in flags:
+                module.training = False  # as eval() does, but without a model's own train(), which may freeze or merge
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_path)
+            for module, training in flags:
+                module.training = training
+
+
+def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype | None]:
+    """The device of a model's first parameter or buffer, and the precision of the first floating-point one."""
+    tensors = list(chain(model.parameters(), model.buffers()))
+    device = tensors[0].device if tensors else torch.device("cpu")
+    return device, next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
+
+
+def _items(batch: Batch) -> int | None:
+    """The number of items in a batch; None for an object that doesn't say."""
+    try:
+        items = batch_items(batch)
+    except InputError:
+        return None
+    if items == 0:
+        raise InputError("Capture: batch must hold at least one item, got none.")
+    return items

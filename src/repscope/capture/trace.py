@@ -1,0 +1,320 @@
+"""One watched forward pass: which layers run, in which order, how often, and what shape their activations have."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from repscope.capture.layers import (
+    Call,
+    ModuleTable,
+    Role,
+    Wanted,
+    declared_features_last,
+    default_layers,
+    is_leaf,
+    is_spread,
+    role_of,
+)
+from repscope.capture.reduce import Reduce, Reduction, reduce_activation, rule_for
+from repscope.errors import CaptureError, CaptureWarning
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What is known of a layer after one forward pass.
+
+    Attributes:
+        name: the name in the model; ``name#k`` for call k of a module that is called several times.
+        kind: the class name of the module.
+        shape: the shape of the activation in that pass, batch axis included.
+        features: columns of the representation.
+        examples_per_item: rows of the representation for each item of the batch; NaN if the batch doesn't say how many
+            items it holds (a custom object).
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    features: int
+    examples_per_item: float
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """A layer to record: one call of a module, and how its output becomes a representation.
+
+    Attributes:
+        info: the facts.
+        module: the name of the module.
+        call: which of its calls in a forward pass.
+        calls: how many there are.
+        recipe: from activation to matrix.
+    """
+
+    info: LayerInfo
+    module: str
+    call: int
+    calls: int
+    recipe: Recipe
+
+    def representation(self, output: Any, items: int | None, mask: Tensor | None) -> Tensor:
+        """The (examples, features) matrix of one batch, checked against the traced batch."""
+        name = self.info.name
+        x = activation_of(output)
+        if x is None:
+            raise CaptureError(
+                f"Capture: layer '{name}' must return a floating-point tensor in every batch, got "
+                f"{type(output).__name__}. Leave it out."
+            )
+        matrix = self.recipe.matrix(x, items, mask, name)
+        if matrix.shape[1] != self.info.features:
+            raise CaptureError(
+                f"Capture: layer '{name}' must have the same features in every batch, got {matrix.shape[1]} from shape "
+                f"{tuple(x.shape)} after {self.info.features} from shape {self.info.shape} in the first batch. "
+                "Give all inputs one size, or average over positions with reduce='mean'."
+            )
+        return matrix
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an activation is laid out, and the reduction that makes a matrix of it."""
+
+    how: str | Reduction
+    item_axis: int
+    features_last: bool
+
+    def matrix(self, x: Tensor, items: int | None, mask: Tensor | None, layer: str) -> Tensor:
+        """The activation as (examples, features)."""
+        rows = x.shape[self.item_axis]
+        if items is not None and rows % items:
+            raise CaptureError(
+                f"Capture: layer '{layer}' must have one or more rows for each of the {items} items of the batch, got "
+                f"shape {tuple(x.shape)}. Leave it out."
+            )
+        by_item = x.detach().movedim(self.item_axis, 0)
+        return reduce_activation(by_item, self.how, mask=mask, features_last=self.features_last, layer=layer)
+
+
+class Trace:
+    """Hooks for all modules of a model that note every call; afterwards, the plan of what to record.
+
+    Args:
+        table: the modules.
+        wanted: the selected layers, None for the default set.
+        reduce: the rule for making matrices.
+        items: the number of items in the traced batch, None if it doesn't say.
+        mask: its attention mask.
+    """
+
+    def __init__(
+        self, table: ModuleTable, wanted: Wanted | None, reduce: Reduce, *, items: int | None, mask: Tensor | None
+    ) -> None:
+        self._table, self._wanted, self._reduce = table, wanted, reduce
+        self._items, self._mask = items, mask
+        self._counts: Counter[str] = Counter()
+        self._calls: list[Call] = []
+        self._described: dict[Call, LayerInfo | Exception] = {}
+        self._recipes: dict[Call, Recipe] = {}
+        self._layout = _Layout()
+        self._items_second = any(getattr(m, "batch_first", True) is False for m in table.modules.values())
+        # The output of the module that returned last, its version (counts changes in place) and its number.
+        self._last: tuple[Tensor | None, int] = (None, 0)
+        self._outputs = 0
+        # The state on entering the leaf module that runs now.
+        self._continues = self._was_spread = False
+
+    def hooks(self, name: str) -> tuple[Callable[..., None], Callable[..., None]]:
+        """The hooks for one module, for before and after its forward, both ``with_kwargs``."""
+
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if is_leaf(module):
+                x = activation_of((args, kwargs))
+                self._continues = self._is_last(x)
+                self._was_spread = x is not None and is_spread(x)
+
+        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            self._note(name, module, activation_of(output))
+
+        return before, after
+
+    def plan(self) -> list[PlannedLayer]:
+        """The layers to record, in order of execution.
+
+        Raises:
+            CaptureError: see :meth:`repscope.capture.Capture.discover`.
+        """
+        self._report_silent()
+        if self._wanted is None:
+            chosen = default_layers(self._calls)
+        else:
+            chosen = self._usable([call for call in self._calls if self._wanted.has(call.name, call.index)])
+        if not chosen:
+            raise CaptureError(
+                "Capture: model must run at least one of the layers to record, got none with a floating-point output "
+                f"that has rows for the items of the batch; modules that ran: {', '.join(self._counts) or 'none'}."
+            )
+        return [self._planned(call) for call in chosen]
+
+    def _note(self, name: str, module: nn.Module, x: Tensor | None) -> None:
+        role = role_of(name, self._table)
+        item_axis = None if x is None else self._item_axis(module, x)
+        features_last = x is not None and self._layout.features_last(module, role, x)
+        pools_all = role is Role.ELEMENT and "Pool" in type(module).__name__ and self._was_spread
+        call = Call(
+            name=name,
+            index=self._counts[name],
+            role=role,
+            usable=item_axis is not None,
+            output=self._number(role, x),
+            continues=self._continues,
+            spread=x is not None and is_spread(x),
+            pools_all=pools_all and x is not None and not is_spread(x),
+        )
+        self._counts[name] += 1
+        self._calls.append(call)
+        is_candidate = role is not Role.OTHER if self._wanted is None else self._wanted.has(name, call.index)
+        if x is not None and item_axis is not None and is_candidate:
+            recipe = Recipe(rule_for(self._reduce, f"{name}#{call.index}"), item_axis, features_last)
+            self._recipes[call] = recipe
+            try:
+                self._described[call] = self._describe(call, module, x, recipe)
+            except Exception as error:  # of a user's reduction, too; it counts only if the layer is chosen in the end
+                self._described[call] = error
+
+    def _describe(self, call: Call, module: nn.Module, x: Tensor, recipe: Recipe) -> LayerInfo:
+        if x.ndim == 3 and self._items_second and x.shape[0] == x.shape[1] == self._items:
+            raise CaptureError(
+                f"Capture: batch must tell items from tokens at layer '{call.name}', got {self._items} of both in a "
+                "model that has modules with batch_first=False. Use another batch size."
+            )
+        matrix = recipe.matrix(x, self._items, self._mask, call.name)
+        per_item = matrix.shape[0] / self._items if self._items else float("nan")
+        return LayerInfo(call.name, type(module).__name__, tuple(x.shape), matrix.shape[1], per_item)
+
+    def _planned(self, call: Call) -> PlannedLayer:
+        info, calls = self._described[call], self._counts[call.name]
+        if isinstance(info, Exception):
+            raise info
+        if calls > 1:
+            info = replace(info, name=f"{call.name}#{call.index}")
+        return PlannedLayer(info, call.name, call.index, calls, self._recipes[call])
+
+    def _item_axis(self, module: nn.Module, x: Tensor) -> int | None:
+        """The axis of the items; None if there is none with a row or more for each item."""
+        if x.ndim == 3 and getattr(module, "batch_first", True) is False:
+            return 1
+        if self._items is None or x.shape[0] == self._items:
+            return 0
+        has_rows = x.shape[0] % self._items == 0
+        if x.ndim == 3 and x.shape[1] == self._items and (self._items_second or not has_rows):
+            return 1
+        return 0 if has_rows else None
+
+    def _number(self, role: Role, x: Tensor | None) -> int:
+        """A number for an output: that of the previous one if it is the same tensor, unchanged, or just passed on."""
+        if not (self._is_last(x) or (role is Role.PASS_THROUGH and self._continues)):
+            self._outputs += 1
+        self._last = (x, _version(x))
+        return self._outputs
+
+    def _is_last(self, x: Tensor | None) -> bool:
+        last, version = self._last
+        return x is not None and x is last and _version(x) == version
+
+    def _report_silent(self) -> None:
+        """Says which layers didn't run."""
+        modules = self._table.modules
+        if self._wanted is None:
+            expected = [
+                name
+                for name in modules
+                if role_of(name, self._table) is Role.WEIGHTED
+                and not isinstance(modules.get(name.rpartition(".")[0]), nn.MultiheadAttention)
+            ]
+        else:
+            expected = list(self._wanted.calls)
+        silent = [name for name in expected if not self._counts[name]]
+        if silent and len(silent) < len(expected):
+            _warn(f"these modules were not called in the forward pass and are left out: {', '.join(silent)}.")
+        for name, calls in (self._wanted.calls if self._wanted else {}).items():
+            if calls and self._counts[name] and max(calls) >= self._counts[name]:
+                raise CaptureError(
+                    f"Capture: layers must name calls that happen, got '{name}#{max(calls)}', but '{name}' is called "
+                    f"{self._counts[name]} time(s), counted from #0."
+                )
+
+    def _usable(self, chosen: list[Call]) -> list[Call]:
+        """The calls with an activation; leaves out others with a warning, or an error for layers named one by one."""
+        assert self._wanted is not None
+        unusable = list(dict.fromkeys(call.name for call in chosen if not call.usable))
+        for name in unusable:
+            if name in self._wanted.by_name:
+                raise CaptureError(
+                    f"Capture: layer '{name}' must return a floating-point tensor with a row for each item of the "
+                    "batch, and doesn't. Leave it out."
+                )
+        usable = [call for call in chosen if call.usable]
+        if unusable and usable:
+            _warn(f"these layers have no floating-point output with a row per item and are left out: {unusable}.")
+        return usable
+
+
+class _Layout:
+    """Follows where the features are in activations with 3 or more axes; see :mod:`repscope.capture.reduce`."""
+
+    def __init__(self) -> None:
+        self._last: bool | None = None  # whether the features came last, in the last layer that said so
+        self._width = 0
+
+    def features_last(self, module: nn.Module, role: Role, x: Tensor) -> bool:
+        """Whether the features of an activation are its last axis."""
+        if x.ndim < 3:
+            return True
+        declares = role in (Role.WEIGHTED, Role.ELEMENT)
+        declared = declared_features_last(module) if declares else None
+        if declared is not None:
+            self._last, self._width = declared, x.shape[-1 if declared else 1]
+            return declared
+        # An activation function, a permutation or a block: the features are where the width is found again.
+        second, last = x.shape[1] == self._width, x.shape[-1] == self._width
+        if self._last is not None and (second or last):
+            return self._last if second and last else last
+        return x.ndim == 3
+
+
+def activation_of(output: Any) -> Tensor | None:
+    """The activation in what a module returned: its first floating-point tensor with an axis of items.
+
+    Tuples, lists, mappings and dataclasses are searched in their order and in depth; of outputs that have a
+    ``last_hidden_state`` or ``logits`` (the ModelOutputs of Hugging Face) these come first. None if there is none.
+    """
+    if isinstance(output, Tensor):
+        is_matrix_like = output.is_floating_point() and output.ndim > 0
+        return output if is_matrix_like and not (output.is_nested or output.is_sparse) else None
+    named: dict[Any, Any]
+    if isinstance(output, Mapping):
+        named = dict(output)
+    elif is_dataclass(output) and not isinstance(output, type):
+        named = {field.name: getattr(output, field.name) for field in fields(output)}
+    elif isinstance(output, (tuple, list)):
+        named = dict(enumerate(output))
+    else:
+        return None
+    order = dict.fromkeys([key for key in ("last_hidden_state", "logits") if key in named] + list(named))
+    found = (activation_of(named[key]) for key in order)
+    return next((tensor for tensor in found if tensor is not None), None)
+
+
+def _version(x: Tensor | None) -> int:
+    return 0 if x is None or x.is_inference() else x._version
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"Capture: {message}", CaptureWarning, stacklevel=4)
