@@ -1,0 +1,281 @@
+"""Sums that merge: HSIC of all pairs of layers from tiles of their Gram matrices, or from their moments.
+
+Three accumulators take the same kind of stream and differ in what they see of it:
+
+- :class:`BatchSums`: pairs of examples within a batch, the minibatch estimate of Nguyen, Raghu & Kornblith (2021);
+- :class:`TileSums`: all pairs of examples, one tile of the n × n Gram matrix at a time, exact;
+- :class:`MomentSums`: the same exact value from products of features, for layers narrow enough.
+
+The last two end in :class:`PairSums`, from which the biased and the unbiased estimator both follow. All sums are
+float64, and any split of the work over batches, processes or machines adds up to the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from repscope.measures.kernels import Estimator
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """What all pairs of L layers leave of their Gram matrices K (n × n, up to one shift of the features per layer).
+
+    With K̃ the matrix without its diagonal d, and r̃ the row sums of K̃:
+
+    Attributes:
+        n: Number of examples.
+        products: Σ_ij K̃_ij L̃_ij for each pair (L, L).
+        row_products: Σ_i r̃_i r̃'_i (L, L).
+        row_diagonals: Σ_i r̃_i d'_i (L, L), rows of the first layer with the diagonal of the second.
+        diagonals: Σ_i d_i d'_i (L, L).
+        totals: Σ_i r̃_i (L,).
+        traces: Σ_i d_i (L,).
+    """
+
+    n: int
+    products: Matrix
+    row_products: Matrix
+    row_diagonals: Matrix
+    diagonals: Matrix
+    totals: Matrix
+    traces: Matrix
+
+    def centered_products(self, estimator: Estimator) -> Matrix:
+        """⟨K̃, L̃⟩ of the centred (biased) or U-centred (unbiased) Gram matrices for each pair (L, L)."""
+        n = self.n
+        if estimator == "unbiased":
+            total = np.outer(self.totals, self.totals) / ((n - 1) * (n - 2))
+            return self.products + total - self.row_products * (2 / (n - 2))
+        rows = self.row_products + self.row_diagonals + self.row_diagonals.T + self.diagonals
+        sums = self.totals + self.traces
+        return self.products + self.diagonals - rows * (2 / n) + np.outer(sums, sums) / n**2
+
+    def hsic(self, estimator: Estimator) -> Matrix:
+        """HSIC of each pair (L, L), in the unit of the Gram matrices."""
+        n = self.n
+        return self.centered_products(estimator) / (n * (n - 3) if estimator == "unbiased" else (n - 1) ** 2)
+
+
+class BatchSums:
+    """Mean over batches of the HSIC of each batch, for all pairs of layers.
+
+    Numerators and denominators of CKA are averaged apart and divided last; with the unbiased estimator each batch's
+    HSIC has the population value as its expectation, whatever the size of the batch.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.sum = np.zeros((layers, layers))
+        self.batches = 0
+        self.examples = 0
+
+    def update(self, centered_products: Matrix, examples: int, estimator: Estimator) -> None:
+        """Add one batch, given ⟨K̃, L̃⟩ of its centred Gram matrices for each pair (L, L)."""
+        b = examples
+        self.sum += centered_products / (b * (b - 3) if estimator == "unbiased" else (b - 1) ** 2)
+        self.batches += 1
+        self.examples += examples
+
+    def merge(self, other: Self) -> None:
+        """Add the batches that another process has seen."""
+        self.sum += other.sum
+        self.batches += other.batches
+        self.examples += other.examples
+
+    def hsic(self) -> Matrix:
+        """Mean HSIC of each pair (L, L)."""
+        return self.sum / self.batches
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The sums as plain arrays, to be saved or sent."""
+        return {"sum": self.sum, "counts": np.array([self.batches, self.examples])}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        """The inverse of :meth:`arrays`."""
+        sums = cls(arrays["sum"].shape[0])
+        sums.sum = arrays["sum"].copy()
+        sums.batches, sums.examples = (int(v) for v in arrays["counts"])
+        return sums
+
+
+class TileSums:
+    """Sums over tiles of the Gram matrices of L layers; exact once every tile with rows ≤ columns was added."""
+
+    def __init__(self, layers: int, n: int = 0) -> None:
+        self.products = np.zeros((layers, layers))
+        self.rows = np.zeros((layers, n))
+        self.diagonal = np.zeros((layers, n))
+
+    @property
+    def n(self) -> int:
+        """Number of examples seen so far."""
+        return self.rows.shape[1]
+
+    def update_block(
+        self, rows: slice, columns: slice, products: Matrix, row_sums: Matrix, column_sums: Matrix
+    ) -> None:
+        """Add a tile off the diagonal, which stands for its mirror image too.
+
+        Args:
+            rows: Examples of the tile's rows, ``columns`` of its columns; the two do not overlap.
+            columns: See ``rows``.
+            products: Σ K_ij L_ij over the tile for each pair (L, L).
+            row_sums: Σ_j K_ij (L, rows).
+            column_sums: Σ_i K_ij (L, columns).
+        """
+        self._make_room(max(rows.stop, columns.stop))
+        self.products += 2 * products
+        self.rows[:, rows] += row_sums
+        self.rows[:, columns] += column_sums
+
+    def update_diagonal(self, rows: slice, products: Matrix, row_sums: Matrix, diagonal: Matrix) -> None:
+        """Add a tile on the diagonal: sums over its entries i ≠ j, and its diagonal (L, rows)."""
+        self._make_room(rows.stop)
+        self.products += products
+        self.rows[:, rows] += row_sums
+        self.diagonal[:, rows] += diagonal
+
+    def merge(self, other: Self) -> None:
+        """Add the tiles that another process has computed."""
+        self._make_room(other.n)
+        self.products += other.products
+        self.rows[:, : other.n] += other.rows
+        self.diagonal[:, : other.n] += other.diagonal
+
+    def _make_room(self, n: int) -> None:
+        # The length of a stream is known only once it has ended.
+        if n > self.n:
+            grow = ((0, 0), (0, n - self.n))
+            self.rows, self.diagonal = np.pad(self.rows, grow), np.pad(self.diagonal, grow)
+
+    def finish(self) -> PairSums:
+        """The sums of all pairs of layers."""
+        return PairSums(
+            n=self.n,
+            products=self.products,
+            row_products=self.rows @ self.rows.T,
+            row_diagonals=self.rows @ self.diagonal.T,
+            diagonals=self.diagonal @ self.diagonal.T,
+            totals=self.rows.sum(axis=1),
+            traces=self.diagonal.sum(axis=1),
+        )
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The sums as plain arrays, to be saved or sent."""
+        return {"products": self.products, "rows": self.rows, "diagonal": self.diagonal}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        """The inverse of :meth:`arrays`."""
+        sums = cls(arrays["rows"].shape[0])
+        sums.products, sums.rows, sums.diagonal = (arrays[k].copy() for k in ("products", "rows", "diagonal"))
+        return sums
+
+
+class MomentSums:
+    """Moments of the features of L layers, side by side in one matrix Z (n, P) with P = Σ p.
+
+    The linear Gram matrices' sums follow from ZᵀZ, Σz, and the products of the squared lengths a (n, L) with Z and with
+    each other, so one pass gives the exact value with memory P² whatever n is. The features may be shifted by any
+    vector that stays the same throughout.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        self.widths = tuple(widths)
+        total, layers = sum(widths), len(self.widths)
+        self.n = 0
+        self.moments = np.zeros((total, total))
+        self.sums = np.zeros(total)
+        self.square_moments = np.zeros((layers, total))
+        self.square_products = np.zeros((layers, layers))
+        self.square_sums = np.zeros(layers)
+
+    def update(self, moments: Matrix, features: Matrix, squares: Matrix) -> None:
+        """Add one batch.
+
+        Args:
+            moments: ZᵀZ (P, P) of the batch.
+            features: Z (b, P), shifted.
+            squares: Squared lengths of each example in each layer (b, L).
+        """
+        self.n += features.shape[0]
+        self.moments += moments
+        self.sums += features.sum(axis=0, dtype=np.float64)
+        self.square_moments += squares.T @ features
+        self.square_products += squares.T @ squares
+        self.square_sums += squares.sum(axis=0)
+
+    def merge(self, other: Self) -> None:
+        """Add the examples that another process has seen."""
+        self.n += other.n
+        for name in ("moments", "sums", "square_moments", "square_products", "square_sums"):
+            getattr(self, name).__iadd__(getattr(other, name))
+
+    def finish(self) -> PairSums:
+        """The sums of all pairs of layers, after moving the origin to the mean."""
+        n, mean = self.n, self.sums / self.n
+        blocks = self._blocks()
+        layers = len(blocks)
+        # Around the mean the row sums of the full Gram matrix vanish: r̃ = −d.
+        moments = self.moments - np.outer(self.sums, mean)
+        products = np.empty((layers, layers))
+        for i, rows in enumerate(blocks):
+            for j, columns in enumerate(blocks[: i + 1]):
+                products[i, j] = products[j, i] = np.sum(moments[rows, columns] ** 2)
+        diagonals, traces = self._squares_around(mean, blocks)
+        return PairSums(
+            n=n,
+            products=products - diagonals,
+            row_products=diagonals,
+            row_diagonals=-diagonals,
+            diagonals=diagonals,
+            totals=-traces,
+            traces=traces,
+        )
+
+    def _squares_around(self, mean: Matrix, blocks: list[slice]) -> tuple[Matrix, Matrix]:
+        """Σ_i d_i d'_i (L, L) and Σ_i d_i (L,) with d_i = |z_i − mean|² = a_i − 2 z_i·mean + |mean|²."""
+        layers = len(blocks)
+        moment, squared = np.empty((layers, layers)), np.empty((layers, layers))
+        length = np.array([mean[b] @ mean[b] for b in blocks])
+        for j, columns in enumerate(blocks):
+            squared[:, j] = self.square_moments[:, columns] @ mean[columns]  # Σ a_i (z'_i·mean')
+            for i, rows in enumerate(blocks):
+                moment[i, j] = mean[rows] @ self.moments[rows, columns] @ mean[columns]
+        sums = self.square_sums
+        # Expanded product of the two quadratics, with Σ z_i·mean = n |mean|².
+        diagonals = (
+            self.square_products
+            - 2 * (squared + squared.T)
+            + 4 * moment
+            + np.outer(sums, length)
+            + np.outer(length, sums)
+            - 3 * self.n * np.outer(length, length)
+        )
+        return diagonals, sums - self.n * length
+
+    def _blocks(self) -> list[slice]:
+        ends = np.cumsum(self.widths)
+        return [slice(int(end - width), int(end)) for end, width in zip(ends, self.widths, strict=True)]
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The sums as plain arrays, to be saved or sent."""
+        names = ("moments", "sums", "square_moments", "square_products", "square_sums")
+        return {"widths": np.array(self.widths), "n": np.array(self.n), **{k: getattr(self, k) for k in names}}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        """The inverse of :meth:`arrays`."""
+        sums = cls([int(w) for w in arrays["widths"]])
+        sums.n = int(arrays["n"])
+        for name in ("moments", "sums", "square_moments", "square_products", "square_sums"):
+            setattr(sums, name, arrays[name].copy())
+        return sums

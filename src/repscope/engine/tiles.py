@@ -1,0 +1,96 @@
+"""From activations to tiles of Gram matrices, one layer at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import array_api_compat
+
+from repscope.engine.products import times_transposed
+from repscope.errors import InputError
+from repscope.measures._arrays import Array, Namespace, center, number
+from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
+
+
+@dataclass
+class LayerTiles:
+    """How one layer's activations become entries of its Gram matrix.
+
+    HSIC does not change when all examples move by one vector, or all entries of K by one number; float32 accuracy
+    does. So features are shifted by a mean, and RBF entries by a typical entry, both fixed at the first batch.
+
+    Attributes:
+        kernel: The kernel.
+        shift: Vector (1, p) subtracted from every example, or None where the kernel may not be shifted.
+        scale: Power of two that the features are divided by.
+        variance: σ² of a radial kernel, in units of the scaled features.
+        offset: Number subtracted from every entry of K.
+    """
+
+    kernel: Kernel
+    shift: Array | None = None
+    scale: float = 1.0
+    variance: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def fit(cls, kernel: Kernel, first: Array) -> LayerTiles:
+        """Fix shift and scale on the first batch (b, p)."""
+        if not tileable(kernel):
+            raise InputError(
+                f"compare: the kernel {kernel!r} cannot be computed in tiles. Use pairs='batch', or representations "
+                "small enough for memory."
+            )
+        if not kernel.translation_invariant:
+            return cls(kernel)
+        xp = array_api_compat.array_namespace(first)
+        centered = center(xp, first)
+        largest = number(xp.max(xp.abs(centered)))
+        scale = 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
+        return cls(kernel, shift=xp.mean(first, axis=0, keepdims=True), scale=scale)
+
+    @property
+    def unit(self) -> float:
+        """HSIC's factor for this layer: entries of K are in units of scale² for the linear kernel."""
+        return self.scale**2 if self.kernel.homogeneous else 1.0
+
+    def features(self, x: Array) -> Array:
+        """Activations (b, p) shifted and scaled; a new array that the caller may keep."""
+        xp = array_api_compat.array_namespace(x)
+        if self.shift is not None:
+            return (x - self.shift) / self.scale
+        # Neither centred nor normalised: only double precision survives an offset.
+        x = xp.astype(x, xp.float64)
+        if isinstance(self.kernel, Cosine):
+            lengths = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
+            if bool(xp.any(lengths == 0)):
+                raise InputError("Cosine: every example must be non-zero. Leave such examples out.")
+            return x / lengths
+        return x
+
+    def block(self, left: Array, right: Array) -> Array:
+        """Entries of K (|I|, |J|) between two sets of prepared features (|I|, p), (|J|, p)."""
+        products = times_transposed(left, right)
+        if isinstance(self.kernel, Linear | Cosine):
+            return products
+        xp = array_api_compat.array_namespace(products)
+        if isinstance(self.kernel, Polynomial):
+            gamma = 1.0 / left.shape[1] if self.kernel.gamma is None else self.kernel.gamma
+            return (gamma * products + self.kernel.constant) ** self.kernel.degree
+        squared = squared_distances_between(xp, left, right, products)
+        if isinstance(self.kernel, RBF):
+            return xp.exp(squared * (-0.5 / self.variance)) - self.offset
+        return xp.exp(-xp.sqrt(squared / self.variance)) - self.offset
+
+
+def tileable(kernel: Kernel) -> bool:
+    """Whether entries of the Gram matrix can be computed between two sets of examples apart."""
+    return isinstance(kernel, Linear | RBF | Laplace | Polynomial | Cosine)
+
+
+def squared_distances_between(xp: Namespace, left: Array, right: Array, products: Array) -> Array:
+    """Squared Euclidean distances (|I|, |J|) from the products of the same features."""
+    squared = xp.sum(left * left, axis=1)[:, None] + xp.sum(right * right, axis=1)[None, :]
+    squared -= 2.0 * products
+    return xp.where(squared > 0, squared, xp.zeros_like(squared))
