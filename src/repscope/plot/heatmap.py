@@ -11,7 +11,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colorbar import Colorbar, make_axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -64,16 +63,13 @@ def heatmap(
     Raises:
         InputError: when ``limits`` is none of the above.
     """
-    low, high = color_limits(comparison, limits)
+    ends = color_limits(comparison, limits)
     ax = _new_axes(comparison) if ax is None else ax
-    image = _draw(comparison, ax, cmap, (low, high))
+    image = _draw(comparison, ax, cmap, ends)
     _label(comparison, ax, max_labels, max_characters)
-    undefined = int(np.isnan(comparison.values).sum())
-    heading = comparison.title if title is None else title
-    note = f"grey: undefined, {undefined} of {comparison.values.size}" if undefined else ""
-    ax.set_title("\n".join(filter(None, (heading, note))), fontsize="medium")
+    _head(comparison, ax, comparison.title if title is None else title)
     if colorbar:
-        _colorbar(image, ax, comparison)
+        _colorbar(image, ax, comparison, comparison.label)
     return ax
 
 
@@ -104,7 +100,7 @@ def grid(
     limits: Limits = "range",
     cmap: str | Colormap | None = None,
     title: str | None = None,
-    panel_size: float = 2.9,
+    panel_size: float = 2.4,
     max_labels: int = 64,
     max_characters: int = 16,
 ) -> Figure:
@@ -117,8 +113,9 @@ def grid(
             False gives every panel its own, as in figure 2 of Kornblith et al. 2019.
         limits: as in :func:`heatmap`, found for each panel.
         cmap: matplotlib colour map.
-        title: text above the whole figure.
-        panel_size: width and height of a panel in inches.
+        title: text above the figure; None is the measure where all panels have it in common and no
+            shared colour bar names it, "" nothing.
+        panel_size: width and height of an image in inches.
         max_labels: layer names at most on an axis.
         max_characters: longer layer names lose their middle.
 
@@ -129,57 +126,69 @@ def grid(
         InputError: when there is nothing to draw, or similarities and distances are to share a scale.
     """
     if isinstance(comparisons, Mapping):
-        panels = list(comparisons.items())
+        headings, panels = list(comparisons), list(comparisons.values())
     else:
-        panels = [(comparison.label, comparison) for comparison in comparisons]
+        headings, panels = [comparison.title for comparison in comparisons], list(comparisons)
     if not panels or columns < 1:
         raise InputError(
             f"grid: comparisons must hold one or more and columns be at least 1, got {len(panels)} and {columns}."
         )
-    everything = [comparison for _, comparison in panels]
-    if share_limits and len({comparison.kind for comparison in everything}) > 1:
+    if share_limits and len({comparison.kind for comparison in panels}) > 1:
         raise InputError(
             "grid: comparisons must be all similarities or all distances to share one scale, got both. "
             "Pass share_limits=False."
         )
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    bars = 0.0 if share_limits else 0.6 * columns
-    figure = _new_figure((panel_size * columns + bars + 0.9, panel_size * rows + 0.9))
-    common = _common_limits(everything, limits) if share_limits else None
-    same_layers = len({(c.row_layers, c.column_layers, c.row_models, c.column_models) for c in everything}) == 1
-    axes = []
-    for i, (heading, comparison) in enumerate(panels):
-        ax = figure.add_subplot(rows, columns, i + 1)
-        heatmap(
-            comparison,
-            ax,
-            cmap=cmap,
-            limits=limits if common is None else common,
-            colorbar=not share_limits,
-            title=heading,
-            max_labels=max_labels,
-            max_characters=max_characters,
-        )
-        if same_layers and i % columns:
-            ax.tick_params(labelleft=False)
-            ax.set_ylabel("")
-        if same_layers and i + columns < len(panels):
-            ax.tick_params(labelbottom=False)
-            ax.set_xlabel("")
-        axes.append(ax)
+    ends = [color_limits(comparison, limits) for comparison in panels]
     if share_limits:
-        label = everything[0].label if len({c.label for c in everything}) == 1 else everything[0].kind
-        image = axes[0].images[0]
-        figure.colorbar(image, ax=axes, label=label, shrink=0.8, aspect=30, pad=0.02)
+        ends = [(min(low for low, _ in ends), max(high for _, high in ends))] * len(panels)
+    outer_only = len({(c.row_layers, c.column_layers, c.row_models, c.column_models) for c in panels}) == 1
+    figure = _new_figure(
+        _grid_size(rows, columns, panel_size, bars=not share_limits, names=not outer_only), "compressed"
+    )
+    axes, images = [], []
+    for i, (heading, comparison) in enumerate(zip(headings, panels, strict=True)):
+        ax = figure.add_subplot(rows, columns, i + 1)
+        image = _draw(comparison, ax, cmap, ends[i])
+        _label(comparison, ax, max_labels, max_characters)
+        _head(comparison, ax, heading)
+        if outer_only:
+            _keep_outer_labels(ax, left=i % columns == 0, bottom=i + columns >= len(panels))
+            ax.xaxis.set_in_layout(i >= (rows - 1) * columns)  # else below is an empty place, room enough
+        if not share_limits:
+            _colorbar(image, ax, comparison, "")  # the title of the panel names the measure
+        axes.append(ax)
+        images.append(image)
+    measures = {comparison.label for comparison in panels}
+    measure = panels[0].label if len(measures) == 1 else ""
+    if share_limits:
+        length = min(rows, 2)  # of the colour bar, in panels
+        bar = figure.colorbar(
+            images[0], ax=axes, shrink=length / rows, aspect=length * panel_size / _BAR_WIDTH, pad=0.02
+        )
+        bar.set_label(measure or panels[0].kind)
+        bar.outline.set_linewidth(0.6)
+    if title is None and not share_limits:
+        title = measure
     if title:
         figure.suptitle(title)
     return figure
 
 
-def _common_limits(comparisons: Sequence[Comparison], limits: Limits) -> tuple[float, float]:
-    ends = [color_limits(comparison, limits) for comparison in comparisons]
-    return min(low for low, _ in ends), max(high for _, high in ends)
+def _grid_size(rows: int, columns: int, panel_size: float, *, bars: bool, names: bool) -> tuple[float, float]:
+    """Inches of a figure that leaves each image about ``panel_size``."""
+    width = columns * (panel_size + 0.2 + 0.55 * bars + 1.2 * names) + 1.2 * (not names) + 0.7 * (not bars)
+    height = rows * (panel_size + 0.35 + 1.2 * names) + 1.2 * (not names)
+    return width, height + 0.4
+
+
+def _keep_outer_labels(ax: Axes, *, left: bool, bottom: bool) -> None:
+    ax.tick_params(labelleft=left, labelbottom=bottom)
+    if not left:
+        ax.set_ylabel("")
+    if not bottom:
+        ax.set_xlabel("")
 
 
 def _draw(comparison: Comparison, ax: Axes, cmap: str | Colormap | None, limits: tuple[float, float]) -> AxesImage:
@@ -195,8 +204,20 @@ def _draw(comparison: Comparison, ax: Axes, cmap: str | Colormap | None, limits:
         vmax=limits[1],
         origin="lower",
         interpolation="nearest",
-        aspect="equal" if max(rows, columns) <= 3 * min(rows, columns) else "auto",
+        aspect=_shape(comparison) * columns / rows,
     )
+
+
+def _shape(comparison: Comparison) -> float:
+    """Height over width of the image: square cells, unless that makes a strip."""
+    rows, columns = comparison.values.shape
+    return float(np.clip(rows / columns, 1 / 3, 3))
+
+
+def _head(comparison: Comparison, ax: Axes, title: str) -> None:
+    undefined = int(np.isnan(comparison.values).sum())
+    note = f"grey: undefined, {undefined} of {comparison.values.size}" if undefined else ""
+    ax.set_title("\n".join(filter(None, (title, note))), fontsize="medium")
 
 
 def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: int) -> None:
@@ -205,11 +226,13 @@ def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: in
         (ax.yaxis, comparison.row_layers, comparison.row_models),
     )
     for axis, layers, models in sides:
-        set_layer_ticks(axis, layers, max_labels=max_labels, max_characters=max_characters)
+        prefix = set_layer_ticks(axis, layers, max_labels=max_labels, max_characters=max_characters)
+        rest = f"{prefix}*" if prefix else ""
         blocks = [(model, len(list(run))) for model, run in groupby(models)]
         if len(blocks) == 1:
-            axis.set_label_text(models[0])
+            axis.set_label_text(f"{models[0]}: {rest}" if rest else models[0])
         else:
+            axis.set_label_text(rest)
             _name_blocks(ax, axis.axis_name, blocks)
 
 
@@ -230,41 +253,45 @@ def _name_blocks(ax: Axes, which: str, blocks: list[tuple[str, int]]) -> None:
     far.spines[:].set_visible(False)
 
 
-def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison) -> Colorbar:
+def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) -> None:
     """A colour bar as high as the image, also where equal aspect makes the image smaller than its axes."""
     low, high = image.get_clim()
     defined = comparison.values[~np.isnan(comparison.values)]
     below, above = bool((defined < low).any()), bool((defined > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-    bar_ax, _ = make_axes(ax, fraction=0.1, pad=0.02)
-    bar_ax.set_box_aspect(None)
-    gap = _BAR_GAP + (_FAR_LABEL if len(set(comparison.row_models)) > 1 else 0.0)
+    figure = ax.figure
+    if figure.get_layout_engine() is None:  # nothing would make room beside the axes: take it from them
+        bar = figure.colorbar(image, ax=ax, extend=extend, label=label, fraction=0.046, pad=0.04)
+    else:
+        gap = _BAR_GAP + (_FAR_LABEL if len(set(comparison.row_models)) > 1 else 0.0)
 
-    def beside_image(_bar: object, _renderer: object) -> Bbox:
-        ax.apply_aspect()
-        box, width = ax.get_position(), ax.figure.bbox.width / ax.figure.dpi
-        left = box.x1 + gap / width
-        return Bbox.from_extents(left, box.y0, left + _BAR_WIDTH / width, box.y1)
+        def beside_image(_bar: object, _renderer: object) -> Bbox:
+            ax.apply_aspect()
+            box, width = ax.get_position(), figure.bbox.width / figure.dpi
+            left = box.x1 + gap / width
+            return Bbox.from_extents(left, box.y0, left + _BAR_WIDTH / width, box.y1)
 
-    bar_ax.set_axes_locator(beside_image)
-    bar = ax.figure.colorbar(image, cax=bar_ax, extend=extend, label=comparison.label)
+        bar_ax = ax.inset_axes((1.02, 0, 0.03, 1))
+        bar_ax.set_axes_locator(beside_image)
+        bar = figure.colorbar(image, cax=bar_ax, extend=extend, label=label)
     bar.outline.set_linewidth(0.6)
     bar.ax.tick_params(labelsize="small", width=0.6)
-    return bar
 
 
 def _new_axes(comparison: Comparison) -> Axes:
     """Axes of a size at which many layer names have room."""
-    side = float(np.interp(max(comparison.values.shape), (10, 60, 200), (4.6, 7.5, 11.0)))
-    return _new_figure((side * 1.25, side * 1.1)).add_subplot()
+    longest = float(np.interp(max(comparison.values.shape), (10, 60, 200), (3.8, 6.6, 9.2)))
+    shape = _shape(comparison)
+    width, height = longest * min(1.0, 1 / shape), longest * min(1.0, shape)
+    return _new_figure((width + 2.2, height + 1.5)).add_subplot()
 
 
-def _new_figure(size: tuple[float, float]) -> Figure:
+def _new_figure(size: tuple[float, float], layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
     """A figure that pyplot knows only where it is in use: elsewhere nothing holds on to it."""
     if "matplotlib.pyplot" in sys.modules or "ipykernel" in sys.modules:
         import matplotlib.pyplot as plt
 
-        return plt.figure(figsize=size, layout="constrained")
-    figure = Figure(figsize=size, layout="constrained")
+        return plt.figure(figsize=size, layout=layout)
+    figure = Figure(figsize=size, layout=layout)
     FigureCanvasAgg(figure)
     return figure

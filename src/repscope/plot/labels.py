@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,16 @@ def axis_length(axis: Any) -> float:
     return float(pixels / axis.get_figure(root=True).dpi * 72)
 
 
-def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: int, max_characters: int) -> None:
-    """Label an axis whose position i is the i-th layer."""
+def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: int, max_characters: int) -> str:
+    """Label an axis whose position i is the i-th layer.
+
+    Returns:
+        The beginning of all names that the labels leave out, for the axis to mention; often empty.
+    """
     length = axis_length(axis)
-    size = float(np.clip(length / len(names) / LINE_PITCH, 6.0, 9.0))
-    shown = shorten_all(names, max_characters)
+    size = float(np.clip(0.8 * length / len(names) / LINE_PITCH, 6.0, 9.0))  # the layout may take a fifth
+    prefix = common_prefix(names) if max(map(len, names)) > max_characters else ""
+    shown = shorten_all([name[len(prefix) :] for name in names], max_characters)
     pitch = size * LINE_PITCH
     if axis.axis_name == "x":
         widest = max(map(len, shown)) * 0.62 * size + size  # a character of the default font is 0.6 em wide
@@ -62,6 +68,14 @@ def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: in
         FuncFormatter(lambda value, _: shown[round(value)] if 0 <= round(value) < len(shown) else "")
     )
     axis.set_tick_params(labelsize=size, length=2.5, width=0.6, pad=2)
+    return prefix
+
+
+def common_prefix(names: Sequence[str]) -> str:
+    """The whole dotted parts that all names begin with: ``model.encoder.``."""
+    parents = [name.split(".")[:-1] for name in names]
+    shared = takewhile(lambda parts: len(set(parts)) == 1, zip(*parents, strict=False))
+    return "".join(f"{parts[0]}." for parts in shared)
 
 
 def shorten_all(names: Sequence[str], width: int) -> list[str]:
