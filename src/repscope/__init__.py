@@ -3,6 +3,8 @@
 Representations are matrices (examples, features). The measures take two of them; :func:`compare` takes whole models.
 """
 
+from repscope.compare import compare, representations
+from repscope.comparison import Comparison, Match, load
 from repscope.errors import (
     CaptureError,
     CaptureWarning,
@@ -29,6 +31,7 @@ __all__ = [
     "RBF",
     "CaptureError",
     "CaptureWarning",
+    "Comparison",
     "Cosine",
     "DataOrderWarning",
     "DegenerateInputWarning",
@@ -37,6 +40,7 @@ __all__ = [
     "Kernel",
     "Laplace",
     "Linear",
+    "Match",
     "MissingExtraError",
     "Polynomial",
     "RankWarning",
@@ -46,12 +50,15 @@ __all__ = [
     "canonical_ridge",
     "cca",
     "cka",
+    "compare",
     "configure",
     "hsic",
     "linear_regression",
+    "load",
     "measures",
     "procrustes",
     "pwcca",
+    "representations",
     "score",
     "svcca",
 ]

@@ -6,6 +6,7 @@ product on the CPU measures numpy's and torch's once and the winner is kept for 
 
 from __future__ import annotations
 
+import sys
 import time
 from functools import cache
 from typing import Any, Literal
@@ -20,9 +21,11 @@ Route = Literal["numpy", "torch"]
 _WORTH_MEASURING = 1 << 26
 """Multiplications below which the choice of route does not matter."""
 
+_SAMPLE = (384, 4096)
+
 
 def times_transposed(a: Array, b: Array) -> Array:
-    """a bᵀ for (m, p) and (k, p); symmetric products (``b is a``) take half the work where the library knows how."""
+    """A bᵀ for (m, p) and (k, p); symmetric products (``b is a``) take half the work where the library knows how."""
     if not isinstance(a, np.ndarray):
         return a @ b.T
     if a.shape[0] * a.shape[1] * b.shape[0] < _WORTH_MEASURING or fastest_route(b is a) == "numpy":
@@ -32,23 +35,29 @@ def times_transposed(a: Array, b: Array) -> Array:
     return (torch.from_numpy(a) @ torch.from_numpy(b).T).numpy()
 
 
-@cache
 def fastest_route(symmetric: bool) -> Route:
-    """Which library multiplies single-precision matrices faster here, measured once (some 50 ms)."""
-    import sys
-
+    """Which library multiplies single-precision matrices faster on this machine's CPU."""
     if "torch" not in sys.modules:
         return "numpy"
+    seconds = _seconds(symmetric)
+    return min(seconds, key=lambda route: seconds[route])
+
+
+def flops_per_second() -> float:
+    """Rate of the fastest single-precision product on the CPU, in floating-point operations per second."""
+    rows, columns = _SAMPLE
+    return 2.0 * rows * rows * columns / min(_seconds(False).values())
+
+
+@cache
+def _seconds(symmetric: bool) -> dict[Route, float]:
+    """Time of one product on each route, measured once per process (some 50 ms)."""
     import torch
 
-    a = np.random.default_rng(0).standard_normal((384, 4096), dtype=np.float32)
+    a = np.random.default_rng(0).standard_normal(_SAMPLE, dtype=np.float32)
     b = a if symmetric else a.copy()
     ta, tb = torch.from_numpy(a), torch.from_numpy(b)
-    seconds: dict[Route, float] = {
-        "numpy": _best_of(3, lambda: a @ b.T),
-        "torch": _best_of(3, lambda: ta @ tb.T),
-    }
-    return min(seconds, key=lambda route: seconds[route])
+    return {"numpy": _best_of(3, lambda: a @ b.T), "torch": _best_of(3, lambda: ta @ tb.T)}
 
 
 def _best_of(repeats: int, work: Any) -> float:

@@ -19,7 +19,15 @@ from repscope.engine.products import native, times_transposed, to_numpy
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, center
-from repscope.measures.kernels import Estimator, Kernel, Laplace, RBF, center_gram, median_of_distances, squared_distances
+from repscope.measures.kernels import (
+    RBF,
+    Estimator,
+    Kernel,
+    Laplace,
+    center_gram,
+    median_of_distances,
+    squared_distances,
+)
 
 TILE_ROWS = 1024
 """Rows of the tiles inside a held block: large enough for the matrix product, small enough for the cache of results."""
@@ -199,15 +207,12 @@ def tile_sums(
     if isinstance(kernel, RBF | Laplace):
         tiles = list(_fit_bandwidths(source, kernel, bandwidth_examples, seed))
     sums = TileSums(len(tiles))
-    start = 0
-    while True:
+    start, left = 0, held_batches + 1
+    while left > held_batches:
         visitor = _BlockVisitor(source, kernel, tiles, sums, held_batches)
         source.stream(visitor, start=start)
         visitor.finish()
-        start += held_batches
-        if start >= visitor.first + visitor.batches or visitor.batches <= held_batches:
-            break
-        visitor.first = start
+        start, left = start + held_batches, visitor.batches
     return sums.finish(), np.array([t.unit for t in tiles if t])
 
 
@@ -274,9 +279,8 @@ class _BlockVisitor:
 
 def _add_block(sums: TileSums, rows: slice, columns: slice, blocks: Sequence[Array]) -> None:
     xp = array_api_compat.array_namespace(*blocks)
-    wide = [xp.astype(b, xp.float64) for b in blocks] if False else blocks
-    row_sums = np.stack([to_numpy(xp.sum(b, axis=1, dtype=xp.float64)) for b in wide])
-    column_sums = np.stack([to_numpy(xp.sum(b, axis=0, dtype=xp.float64)) for b in wide])
+    row_sums = np.stack([to_numpy(xp.sum(b, axis=1, dtype=xp.float64)) for b in blocks])
+    column_sums = np.stack([to_numpy(xp.sum(b, axis=0, dtype=xp.float64)) for b in blocks])
     stack = xp.stack([xp.reshape(b, (-1,)) for b in blocks])
     sums.update_block(rows, columns, stacked_products(stack), row_sums, column_sums)
 
@@ -296,7 +300,9 @@ def _add_diagonal(sums: TileSums, rows: slice, blocks: Sequence[Array]) -> None:
 
 def _strict_triangle(xp: Any, block: Array, m: int) -> Array:
     rows, columns = np.triu_indices(m, k=1)
-    return xp.take(xp.reshape(block, (-1,)), xp.asarray(rows * m + columns, device=array_api_compat.device(block)), axis=0)
+    return xp.take(
+        xp.reshape(block, (-1,)), xp.asarray(rows * m + columns, device=array_api_compat.device(block)), axis=0
+    )
 
 
 def stacked_products(stack: Array) -> Matrix:

@@ -10,7 +10,7 @@ import array_api_compat
 from repscope.engine.products import times_transposed
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, center, number
-from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
+from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial, without_diagonal
 
 
 @dataclass
@@ -59,7 +59,8 @@ class LayerTiles:
         """Activations (b, p) shifted and scaled; a new array that the caller may keep."""
         xp = array_api_compat.array_namespace(x)
         if self.shift is not None:
-            return (x - self.shift) / self.scale
+            x = (x - self.shift) / self.scale
+            return xp.astype(x, xp.float64) if isinstance(self.kernel, Laplace) else x
         # Neither centred nor normalised: only double precision survives an offset.
         x = xp.astype(x, xp.float64)
         if isinstance(self.kernel, Cosine):
@@ -79,6 +80,9 @@ class LayerTiles:
             gamma = 1.0 / left.shape[1] if self.kernel.gamma is None else self.kernel.gamma
             return (gamma * products + self.kernel.constant) ** self.kernel.degree
         squared = squared_distances_between(xp, left, right, products)
+        if left is right:
+            # Laplace takes a root, which would magnify what rounding leaves of the zeros.
+            squared = without_diagonal(xp, squared)
         if isinstance(self.kernel, RBF):
             return xp.exp(squared * (-0.5 / self.variance)) - self.offset
         return xp.exp(-xp.sqrt(squared / self.variance)) - self.offset

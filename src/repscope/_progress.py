@@ -1,0 +1,33 @@
+"""Progress on stderr for people, silence for pipes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], description: str, *, total: int | None = None, show: bool | None = None) -> Iterator[T]:
+    """Yield the items under a progress bar with the time left.
+
+    Args:
+        items: What to go through.
+        description: A few words before the bar.
+        total: Number of items, where it is known.
+        show: ``None``: only where stderr is a terminal and rich is installed.
+    """
+    if show is None:
+        show = sys.stderr.isatty()
+    if not show:
+        yield from items
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield from items
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, total=total, description=description)

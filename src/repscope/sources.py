@@ -1,0 +1,218 @@
+"""Activations of models as a source for the engine: every model sees the same batch, every pass the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+import numpy as np
+
+from repscope._progress import track
+from repscope.engine.products import native
+from repscope.engine.stream import ArraySource, Source, Visitor
+from repscope.errors import CaptureError, InputError
+from repscope.subjects import Subject
+
+if TYPE_CHECKING:
+    from repscope.capture import Batches, Capture
+
+
+class ModelSource:
+    """The layers of several models on one data set, streamed batch by batch.
+
+    Attributes:
+        names: Layer names of all models, for messages (``model: layer`` where there are several models).
+        layers: Layer names of each model, in execution order.
+        widths: Features of each layer.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        data: Batches,
+        *,
+        reduce: Any = "auto",
+        forward: Callable[..., Any] | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        from repscope.capture import Capture
+
+        self.data, self.progress = data, progress
+        self.captures: list[Capture] = [
+            Capture(subject.model, subject.layers, reduce=reduce, forward=forward, name=subject.name)
+            for subject in subjects
+        ]
+        self._rows: list[int] = []
+        self._fingerprints: list[str] = []
+        self._complete = False
+        self._pending: Iterator[Any] | None = None
+        first = self._first_batch()
+        infos = [capture.discover(first) for capture in self.captures]
+        self.layers = [capture.names for capture in self.captures]
+        several = len(subjects) > 1
+        self.names = [
+            f"{subject.name}: {name}" if several else name
+            for subject, names in zip(subjects, self.layers, strict=True)
+            for name in names
+        ]
+        self.widths = [info.features for layer_infos in infos for info in layer_infos]
+        self.examples_per_item = [info.examples_per_item for layer_infos in infos for info in layer_infos]
+
+    @property
+    def batches_expected(self) -> int | None:
+        """Number of batches, where the data tell it."""
+        return len(self._rows) if self._complete else length_hint(self.data) or None
+
+    @property
+    def rows_expected(self) -> int | None:
+        """Number of examples, or an upper estimate from the first batch; None where the data do not tell."""
+        if self._complete:
+            return sum(self._rows)
+        batches = self.batches_expected
+        return None if batches is None else round(batches * self.examples_per_batch)
+
+    @property
+    def examples_per_batch(self) -> float:
+        """Examples in a batch of the usual size."""
+        return self._first_items * max(self.examples_per_item)
+
+    @property
+    def n(self) -> int:
+        """Number of examples; costs a pass over the data where none was made yet."""
+        if not self._complete:
+            self.stream(_Blind())
+        return sum(self._rows)
+
+    def stream(self, visitor: Visitor, *, start: int = 0) -> None:
+        """Run the models on the batches from number ``start`` on; all models on one batch before the next."""
+        from repscope.capture import fingerprint
+
+        offsets: list[int] = []
+        base = 0
+        for capture in self.captures:
+            offsets.append(base)
+            base += len(capture.names)
+        position = 0
+        with ExitStack() as stack:
+            for capture in self.captures:
+                stack.enter_context(capture)
+            batches = track(self._batches(), "Forward passes", total=self.batches_expected, show=self.progress)
+            for number, batch in enumerate(batches):
+                mark = fingerprint(batch)
+                self._check_same_data(number, mark)
+                if number < start:
+                    position += self._rows[number]
+                    continue
+                rows = self._run(batch, visitor, offsets)
+                if not self._complete:
+                    self._rows.append(rows)
+                    self._fingerprints.append(mark)
+                visitor.end(slice(position, position + rows))
+                position += rows
+        self._complete = True
+
+    def _run(self, batch: Any, visitor: Visitor, offsets: Sequence[int]) -> int:
+        seen: dict[str, int] = {}
+        for capture, offset in zip(self.captures, offsets, strict=True):
+            index = {name: offset + i for i, name in enumerate(capture.names)}
+
+            def consume(name: str, x: Any, index: dict[str, int] = index) -> None:
+                seen[self.names[index[name]]] = int(x.shape[0])
+                visitor.layer(index[name], x)
+
+            capture.run(batch, consume)
+        if len(set(seen.values())) > 1:
+            (one, n), (other, m) = next((a, b) for a in seen.items() for b in seen.items() if a[1] != b[1])
+            raise CaptureError(
+                f"compare: all layers must give the same number of examples, got {n} from {one} and {m} from {other} "
+                "in one batch. Choose layers of one kind, or one reduction for all, such as reduce='mean'."
+            )
+        return next(iter(seen.values()))
+
+    def _first_batch(self) -> Any:
+        """The first batch, without losing it where the data can be gone through only once."""
+        from repscope.capture import batch_items
+
+        iterator = iter(self.data)
+        first = next(iterator)
+        self._pending = _chain(first, iterator) if self.data.one_pass else None
+        self._first_items = batch_items(first)
+        return first
+
+    def _batches(self) -> Iterator[Any]:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            return pending
+        return iter(self.data)
+
+    def _check_same_data(self, number: int, mark: str) -> None:
+        if not self._complete or self._fingerprints[number : number + 1] == [mark]:
+            return
+        raise InputError(
+            f"compare: data must come in the same order on every pass, got another batch {number} than on the first "
+            "one. Turn shuffling and random augmentation off, raise memory= so that one pass is enough, or use "
+            "pairs='batch'."
+        )
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+class _Blind:
+    """Looks at nothing; for counting examples."""
+
+    def layer(self, index: int, x: Any) -> None:
+        pass
+
+    def end(self, rows: slice) -> None:
+        pass
+
+
+class TooLargeError(Exception):
+    """The activations do not fit the memory budget."""
+
+
+def collect(source: Source, *, limit: float) -> ArraySource:
+    """All activations of a source in memory, from one pass.
+
+    Raises:
+        TooLargeError: They would take more than ``limit`` bytes.
+    """
+    visitor = _Keep(source, limit)
+    source.stream(visitor)
+    return ArraySource(visitor.joined(), source.names)
+
+
+class _Keep:
+    def __init__(self, source: Source, limit: float) -> None:
+        self.parts: list[list[Any]] = [[] for _ in source.widths]
+        self.limit, self.held, self.seen = limit, 0, 0
+
+    def layer(self, index: int, x: Any) -> None:
+        x = native(x)
+        self.held += int(x.shape[0] * x.shape[1] * x.dtype.itemsize)
+        if self.held > self.limit:
+            raise TooLargeError
+        xp = array_api_compat.array_namespace(x)
+        self.parts[index].append(xp.asarray(x, copy=True))
+
+    def end(self, rows: slice) -> None:
+        self.seen = rows.stop
+
+    def joined(self) -> list[Any]:
+        arrays = []
+        for index, parts in enumerate(self.parts):
+            self.parts[index] = []  # one layer at a time is held twice
+            arrays.append(np.concatenate(parts) if isinstance(parts[0], np.ndarray) else _torch_cat(parts))
+        return arrays
+
+
+def _torch_cat(parts: list[Any]) -> Any:
+    import torch
+
+    return torch.cat(parts)
