@@ -24,7 +24,7 @@ from repscope.errors import FileFormatError, InputError
 
 HEADER = "header.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip member can bear; keeps the clock out of the bytes
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, NotImplementedError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 def plain(where: str, value: Any) -> Any:

@@ -6,8 +6,9 @@ import difflib
 import fnmatch
 import json
 import math
+import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,13 +123,20 @@ class Comparison:
         for axis in ("row", "column"):
             _check_labels(axis, getattr(self, f"{axis}_layers"), getattr(self, f"{axis}_models"))
         for name in ("conventions", "versions", "seeds", "details"):
-            _set(self, name, _container.plain(name, getattr(self, name)))
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise InputError(f"Comparison: {name} must be a mapping, got {type(value).__name__}. Give a dict.")
+            _set(self, name, _container.plain(name, value))
+        if not isinstance(self.measure, str):
+            raise InputError(f"Comparison: measure must be an id such as 'cka', got {self.measure!r}. Give its text.")
+        if self.kind not in ("similarity", "distance"):
+            raise InputError(
+                f"Comparison: kind must be 'similarity' or 'distance', got {self.kind!r}. See repscope.measures()."
+            )
         _set(self, "range", _range(self.range))
         _set(self, "symmetric", bool(self.symmetric))
-        if self.kind not in ("similarity", "distance"):
-            raise InputError(f"Comparison: kind must be 'similarity' or 'distance', got {self.kind!r}.")
         if self.n is not None:
-            _set(self, "n", int(self.n))
+            _set(self, "n", operator.index(self.n))
 
     # -- names ---------------------------------------------------------------------------------------------
 
@@ -212,7 +220,7 @@ class Comparison:
             One :class:`Match` a layer, in execution order.
         """
         if axis not in ("rows", "columns"):
-            raise InputError(f"Comparison.best_match: axis must be 'rows' or 'columns', got {axis!r}.")
+            raise InputError(f"Comparison.best_match: axis must be 'rows' or 'columns', got {axis!r}. Choose one.")
         scores = self.values if axis == "rows" else self.values.T
         if self.kind == "distance":
             scores = -scores
@@ -341,7 +349,7 @@ def load(path: str | os.PathLike[str]) -> Comparison:
     facts, arrays = _container.read("load", path, name=FORMAT_NAME, version=FORMAT_VERSION)
     try:
         return Comparison(**(facts | arrays))
-    except (InputError, TypeError) as error:
+    except (TypeError, ValueError) as error:
         raise _container.damaged("load", path, error) from error
 
 
@@ -350,9 +358,10 @@ def _set(comparison: Comparison, name: str, value: object) -> None:
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(text, str) for text in value):
-        raise InputError(f"Comparison: {name} must be a sequence of texts, got {value!r}.")
-    return tuple(str.__str__(text) for text in value)
+    texts = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    if isinstance(value, str) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"Comparison: {name} must be a sequence of texts, got {value!r}. Give a list of str.")
+    return tuple(str.__str__(text) for text in texts)
 
 
 def _matrix(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -372,7 +381,7 @@ def _matrix(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
 def _range(value: Any) -> tuple[float, float]:
     low, high = (float(end) for end in value)
     if not low < high:
-        raise InputError(f"Comparison: range must be (lowest, highest), got ({low}, {high}).")
+        raise InputError(f"Comparison: range must be (lowest, highest), got ({low}, {high}). Exchange them.")
     return low, high
 
 
@@ -394,11 +403,12 @@ def _check_labels(axis: str, layers: tuple[str, ...], models: tuple[str, ...]) -
 
 def _chosen(axis: str, patterns: str | Sequence[str] | None, layers: tuple[str, ...]) -> list[int]:
     if patterns is None:
-        return list(np.arange(len(layers)))
+        return list(range(len(layers)))
     chosen: set[int] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        # A name with brackets, "blocks[0]", is also a glob; read as a name it fits first.
-        fits = {i for i, layer in enumerate(layers) if layer == pattern or fnmatch.fnmatchcase(layer, pattern)}
+        # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
+        fits = {i for i, layer in enumerate(layers) if layer == pattern}
+        fits = fits or {i for i, layer in enumerate(layers) if fnmatch.fnmatchcase(layer, pattern)}
         if not fits:
             raise InputError(_unknown("Comparison.select", axis, "fit a layer", pattern, layers))
         chosen |= fits

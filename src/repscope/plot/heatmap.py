@@ -18,7 +18,7 @@ from matplotlib.transforms import Bbox
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.plot.labels import set_layer_ticks
+from repscope.plot.labels import literal, set_layer_ticks, settle
 
 Limits = Literal["range", "data"] | tuple[float, float]
 
@@ -53,7 +53,8 @@ def heatmap(
             the lowest score below it (unbiased CKA may reach -1, yet 0 means unrelated). ``"data"`` is the
             lowest and the highest score; a pair of numbers is taken as it is.
         colorbar: whether to draw one.
-        title: text above; None is :attr:`Comparison.title`, "" nothing.
+        title: text above; None is :attr:`Comparison.label` (the models stand at the axes), "" nothing. With
+            a title of your own the colour bar names the measure.
         max_labels: layer names at most on an axis.
         max_characters: longer layer names lose their middle.
 
@@ -67,9 +68,9 @@ def heatmap(
     ax = _new_axes(comparison) if ax is None else ax
     image = _draw(comparison, ax, cmap, ends)
     _label(comparison, ax, max_labels, max_characters)
-    _head(comparison, ax, comparison.title if title is None else title)
+    _head(comparison, ax, comparison.label if title is None else title)
     if colorbar:
-        _colorbar(image, ax, comparison, comparison.label)
+        _colorbar(image, ax, comparison, comparison.kind if title is None else comparison.label)
     return ax
 
 
@@ -83,11 +84,11 @@ def color_limits(comparison: Comparison, limits: Limits) -> tuple[float, float]:
         high = highest if np.isinf(high) else high
     elif limits == "data":
         low, high = lowest, highest
-    elif isinstance(limits, tuple) and len(limits) == 2 and limits[0] < limits[1]:
+    elif isinstance(limits, tuple | list) and len(limits) == 2 and -np.inf < limits[0] < limits[1] < np.inf:
         return float(limits[0]), float(limits[1])
     else:
         raise InputError(
-            f"heatmap: limits must be 'range', 'data' or a pair (low, high) with low < high, got {limits!r}."
+            f"heatmap: limits must be 'range', 'data' or two finite numbers (low, high), low < high, got {limits!r}."
         )
     return (low, high) if low < high else (low, low + 1.0)  # equal scores have no range of their own
 
@@ -128,7 +129,7 @@ def grid(
     if isinstance(comparisons, Mapping):
         headings, panels = list(comparisons), list(comparisons.values())
     else:
-        headings, panels = [comparison.title for comparison in comparisons], list(comparisons)
+        headings, panels = [comparison.label for comparison in comparisons], list(comparisons)
     if not panels or columns < 1:
         raise InputError(
             f"grid: comparisons must hold one or more and columns be at least 1, got {len(panels)} and {columns}."
@@ -230,9 +231,9 @@ def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: in
         rest = f"{prefix}*" if prefix else ""
         blocks = [(model, len(list(run))) for model, run in groupby(models)]
         if len(blocks) == 1:
-            axis.set_label_text(f"{models[0]}: {rest}" if rest else models[0])
+            axis.set_label_text(literal(f"{models[0]}: {rest}" if rest else models[0]))
         else:
-            axis.set_label_text(rest)
+            axis.set_label_text(literal(rest))
             _name_blocks(ax, axis.axis_name, blocks)
 
 
@@ -244,7 +245,7 @@ def _name_blocks(ax: Axes, which: str, blocks: list[tuple[str, int]]) -> None:
         line(end, color="white", linewidth=1.0)
     far = ax.secondary_xaxis("top") if which == "x" else ax.secondary_yaxis("right")
     centers = ends - np.array([size for _, size in blocks]) / 2
-    names = [model for model, _ in blocks]
+    names = [literal(model) for model, _ in blocks]
     if which == "x":
         far.set_xticks(centers, names)
     else:
@@ -266,7 +267,7 @@ def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) ->
         gap = _BAR_GAP + (_FAR_LABEL if len(set(comparison.row_models)) > 1 else 0.0)
 
         def beside_image(_bar: object, _renderer: object) -> Bbox:
-            ax.apply_aspect()
+            settle(ax)
             box, width = ax.get_position(), figure.bbox.width / figure.dpi
             left = box.x1 + gap / width
             return Bbox.from_extents(left, box.y0, left + _BAR_WIDTH / width, box.y1)

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.ticker import FuncFormatter, Locator
 
@@ -41,10 +42,16 @@ class LayerLocator(Locator):
 
 def axis_length(axis: Any) -> float:
     """Length of a matplotlib axis on the page, in points."""
-    axis.axes.apply_aspect()  # an equal aspect makes the axes smaller than their slot
+    settle(axis.axes)
     box = axis.axes.get_window_extent()
     pixels = box.width if axis.axis_name == "x" else box.height
     return float(pixels / axis.get_figure(root=True).dpi * 72)
+
+
+def settle(ax: Axes) -> None:
+    """Give the axes the place they are drawn at: a fixed aspect makes them smaller than their slot."""
+    locator: Any = ax.get_axes_locator()
+    ax.apply_aspect(None if locator is None else locator(ax, None))
 
 
 def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: int, max_characters: int) -> str:
@@ -64,11 +71,17 @@ def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: in
         pitch = widest if upright else pitch
         axis.set_tick_params(rotation=0 if upright else 90)
     axis.set_major_locator(LayerLocator(len(names), pitch, max_labels))
+    texts = [literal(label) for label in shown]
     axis.set_major_formatter(
-        FuncFormatter(lambda value, _: shown[round(value)] if 0 <= round(value) < len(shown) else "")
+        FuncFormatter(lambda value, _: texts[round(value)] if 0 <= round(value) < len(texts) else "")
     )
     axis.set_tick_params(labelsize=size, length=2.5, width=0.6, pad=2)
     return prefix
+
+
+def literal(name: str) -> str:
+    """A name as matplotlib shows it letter by letter: between dollar signs it would look for formulas."""
+    return name.replace("$", r"\$")
 
 
 def common_prefix(names: Sequence[str]) -> str:
