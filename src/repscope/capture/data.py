@@ -117,7 +117,9 @@ def batch_items(batch: Batch) -> int:
 
 
 def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
-    """The same batch with every tensor and numeric array as a tensor on ``device``.
+    """A copy of the batch with every tensor and numeric array as a tensor on ``device``.
+
+    A copy also where nothing changes: a model may write to its input, and the next model is to see the same batch.
 
     Args:
         batch: tensors and arrays, nested in tuples, lists and mappings; anything else in it stays as it is.
@@ -130,10 +132,7 @@ def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = N
             return batch  # strings and objects: nothing a tensor could hold
         batch = torch.from_numpy(_tensor_like(batch))
     if isinstance(batch, Tensor):
-        moved = batch.to(device, dtype) if batch.is_floating_point() else batch.to(device)
-        if moved.is_inference() and not torch.is_inference_mode_enabled():
-            moved = moved.clone()  # a tensor born in inference mode can't be written to outside it, as x.relu_() would
-        return moved
+        return batch.to(device, dtype if batch.is_floating_point() else None, copy=True)
     if isinstance(batch, Mapping):
         return {key: move(value, device, dtype) for key, value in batch.items()}
     if isinstance(batch, (tuple, list)):

@@ -10,7 +10,8 @@ The default set
 A *unit* is a leaf module with a weight matrix (convolution, linear, embedding, recurrent, attention), together with the
 normalisations, activations and poolings that run after it and before the next such module. Its layer is the output of
 the last of these: of convolution, batch norm, ReLU it is the ReLU, as in Kornblith et al. 2019. Identity, dropout,
-stochastic depth and (un)flatten pass through and never count as the last.
+stochastic depth, and modules that only rearrange axes (flatten, permute) pass through and never count as the last.
+Only modules are seen: an activation function called as ``F.relu`` shows in the output of the block around it.
 
 By default the layers are the output of every unit, and besides them
 
@@ -175,7 +176,7 @@ class Call:
         name: the module's name.
         index: 0 for the first call of the module, 1 for the second, and so on.
         role: the module's part.
-        usable: the output holds a floating-point tensor with one or more rows for each item of the batch.
+        usable: the output holds a floating-point tensor with a row for each item of the batch.
         output: equal for two calls if and only if their outputs are the same tensor with the same content.
         continues: the input is the output of the module that ran before it, with no operation between.
         spread: the output has more than one position for each channel.
@@ -256,7 +257,7 @@ def declared_features_last(module: nn.Module) -> bool | None:
 
 _NO_FORWARD = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _PASS_THROUGH = (nn.Identity, nn.Flatten, nn.Unflatten)
-_PASS_THROUGH_NAME = re.compile(r"Dropout|DropPath|StochasticDepth|DropBlock")
+_PASS_THROUGH_NAME = re.compile(r"Dropout|DropPath|StochasticDepth|DropBlock|Permute|Transpose|Rearrange|Reshape")
 _NORMALISATION_NAME = re.compile(r"Norm(\dd)?$")
 _FEATURES_SECOND_NAME = re.compile(r"[123]d$|GroupNorm")  # Conv2d, BatchNorm1d, AvgPool3d; LayerNorm2d as well
 _FEATURES_LAST_NAME = re.compile(r"Linear|Embedding|LayerNorm|RMSNorm|MultiheadAttention|RNN|Conv1D$")

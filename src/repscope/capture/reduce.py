@@ -39,12 +39,13 @@ REDUCTIONS: Mapping[str, str] = {
 def check_rule(reduce: Reduce, layers: tuple[str, ...]) -> Reduce:
     """Checks that a rule names known reductions and, if a mapping, that each glob matches one of ``layers``."""
     for pattern, how in reduce.items() if isinstance(reduce, Mapping) else [(None, reduce)]:
-        if pattern is not None and not any(_matches(name, pattern.partition("#")[0]) for name in layers):
+        base = None if pattern is None else str(pattern).partition("#")[0]
+        if base is not None and not any(_matches(name, base) for name in layers):
             raise InputError(
                 f"Capture: reduce must have layer names or globs as keys, got {pattern!r}, which matches no layer"
-                f"{did_you_mean(pattern, layers)}"
+                f"{did_you_mean(str(pattern), layers)}"
             )
-        if not callable(how) and how not in REDUCTIONS:
+        if not callable(how) and not (isinstance(how, str) and how in REDUCTIONS):
             raise InputError(
                 f"Capture: reduce must be one of {', '.join(REDUCTIONS)}, a function of (activation, mask), or a "
                 f"mapping from layer globs to these, got {how!r}{did_you_mean(str(how), tuple(REDUCTIONS))}"
@@ -101,7 +102,7 @@ def reduce_activation(
 
 def did_you_mean(wrong: str, names: tuple[str, ...]) -> str:
     """The end of a message about an unknown name: the closest real names, or else the first few."""
-    close = get_close_matches(wrong, names, n=3, cutoff=0.5)
+    close = get_close_matches(wrong, names, n=3, cutoff=0.6)
     if close:
         return ". Did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
     shown = ", ".join(f"'{name}'" for name in names[:8])
@@ -128,10 +129,12 @@ def _real_tokens(x: Tensor, mask: Tensor | None, layer: str) -> Tensor | None:
     if mask is None:
         return None
     if mask.shape != x.shape[:2]:
+        part, dot, _ = layer.partition(".")
+        these = f"{part}.*" if dot else part
         raise CaptureError(
             f"Capture: attention_mask must have the shape (items, tokens) of layer '{layer}', got {tuple(mask.shape)} "
-            f"for an activation of shape {tuple(x.shape)}. Choose a reduction without the mask for this layer, as in "
-            f"reduce={{'{layer}': 'flatten'}}."
+            f"for an activation of shape {tuple(x.shape)}. For layers on other tokens choose a reduction without the "
+            f"mask, as in reduce={{'{these}': 'flatten'}} or {{'{these}': lambda x, mask: x.mean(1)}}."
         )
     return mask.to(x.device)
 

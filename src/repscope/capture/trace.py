@@ -158,7 +158,8 @@ class Trace:
         if not chosen:
             raise CaptureError(
                 "Capture: model must run at least one of the layers to record, got none with a floating-point output "
-                f"that has rows for the items of the batch; modules that ran: {', '.join(self._counts) or 'none'}."
+                f"that has rows for the items of the batch; modules that ran: {_listed(list(self._counts)) or 'none'}. "
+                "Name others with layers=, or pass forward=, a function of (model, batch)."
             )
         return [self._planned(call) for call in chosen]
 
@@ -171,7 +172,7 @@ class Trace:
             name=name,
             index=self._counts[name],
             role=role,
-            usable=item_axis is not None,
+            usable=x is not None and item_axis is not None and self._is_usable(x.shape[item_axis]),
             output=self._number(role, x),
             continues=self._continues,
             spread=x is not None and is_spread(x),
@@ -180,7 +181,7 @@ class Trace:
         self._counts[name] += 1
         self._calls.append(call)
         is_candidate = role is not Role.OTHER if self._wanted is None else self._wanted.has(name, call.index)
-        if x is not None and item_axis is not None and is_candidate:
+        if x is not None and item_axis is not None and call.usable and is_candidate:
             recipe = Recipe(rule_for(self._reduce, f"{name}#{call.index}"), item_axis, features_last)
             self._recipes[call] = recipe
             try:
@@ -217,6 +218,11 @@ class Trace:
             return 1
         return 0 if has_rows else None
 
+    def _is_usable(self, rows: int) -> bool:
+        # By default one row per item, so that all layers have the same examples. Others, such as windows of attention
+        # with several rows per item, can be asked for.
+        return self._wanted is not None or self._items is None or rows == self._items
+
     def _number(self, role: Role, x: Tensor | None) -> int:
         """A number for an output: that of the previous one if it is the same tensor, unchanged, or just passed on."""
         if not (self._is_last(x) or (role is Role.PASS_THROUGH and self._continues)):
@@ -242,7 +248,7 @@ class Trace:
             expected = list(self._wanted.calls)
         silent = [name for name in expected if not self._counts[name]]
         if silent and len(silent) < len(expected):
-            _warn(f"these modules were not called in the forward pass and are left out: {', '.join(silent)}.")
+            _warn(f"these modules were not called in the forward pass and are left out: {_listed(silent)}.")
         for name, calls in (self._wanted.calls if self._wanted else {}).items():
             if calls and self._counts[name] and max(calls) >= self._counts[name]:
                 raise CaptureError(
@@ -262,7 +268,9 @@ class Trace:
                 )
         usable = [call for call in chosen if call.usable]
         if unusable and usable:
-            _warn(f"these layers have no floating-point output with a row per item and are left out: {unusable}.")
+            _warn(
+                f"these layers have no floating-point output with a row per item and are left out: {_listed(unusable)}."
+            )
         return usable
 
 
@@ -314,6 +322,10 @@ def activation_of(output: Any) -> Tensor | None:
 
 def _version(x: Tensor | None) -> int:
     return 0 if x is None or x.is_inference() else x._version
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _warn(message: str) -> None:
