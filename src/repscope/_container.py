@@ -1,4 +1,4 @@
-"""One file of named arrays and JSON facts: an npz archive, written whole or not at all, read without pickle.
+"""The file behind ``Comparison.save``: an npz archive, written whole or not at all, read without pickle.
 
 The archive holds ``header.json`` (format name, version, writer, facts) and one ``.npy`` member an array, so
 ``numpy.load`` and ``unzip`` open it too. Its bytes depend on nothing but its content.
