@@ -1,0 +1,78 @@
+"""Every snippet of the README runs, and prints what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```(python|console)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+CONSOLE = [line for language, code in BLOCKS if language == "console" for line in code.splitlines()]
+
+MODELS = """
+import torch
+
+def network(seed):
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+
+def first():
+    return network(0)
+
+def second():
+    return network(1)
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with the files that the README's commands name."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "models.py").write_text(MODELS)
+    np.savez("images.npz", images=rng.standard_normal((40, 8)).astype("float32"))
+    for name in ("a", "b"):
+        np.savez(f"{name}.npz", early=rng.standard_normal((40, 6)), late=rng.standard_normal((40, 3)))
+    return tmp_path
+
+
+def test_the_readme_has_the_snippets_that_are_tested():
+    assert len(PYTHON) == 2
+    assert sum(line.startswith("repscope ") for line in CONSOLE) == 2
+    assert {line.split()[1] for line in CONSOLE if line.startswith("make ")} == {"demo", "test"}
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_snippets_run_and_print_the_numbers_beside_them(code, workplace, capsys):
+    names: dict[str, object] = {}
+    exec(compile(MODELS, "models.py", "exec"), names)
+    names["model_a"], names["model_b"] = names["first"](), names["second"]()
+    inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    names["loader"] = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs), batch_size=10)
+    exec(compile(code, str(README), "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    expected = re.findall(r"print\(.*\)  # ([\d.]+)", code)
+    assert len(printed) >= max(1, len(expected))
+    assert not expected or printed == expected
+
+
+@pytest.mark.parametrize("line", [line for line in CONSOLE if line.startswith("repscope ")])
+def test_shell_lines_run(line, workplace):
+    cli = pytest.importorskip("repscope.cli")
+    with pytest.raises(SystemExit) as finished:
+        cli.main(shlex.split(line)[1:])
+    assert finished.value.code in (0, None)
+
+
+@pytest.mark.parametrize("line", [line for line in CONSOLE if line.startswith("make ")])
+def test_make_targets_exist(line):
+    target = line.split()[1]
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
