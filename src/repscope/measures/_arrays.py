@@ -10,8 +10,10 @@ import warnings
 from typing import Any, TypeAlias
 
 import array_api_compat
+import numpy as np
 
 from repscope.errors import DegenerateInputWarning, InputError
+from repscope.measures._messages import warn
 
 Array: TypeAlias = Any
 """An array of any Array-API library; shapes stand in the docstrings and in trailing comments."""
@@ -42,7 +44,8 @@ def check_pair(function: str, x: Array, y: Array, *, minimum_examples: int = 2) 
             f" and {type(y).__module__}.{type(y).__name__}. Convert one of them first."
         )
     x_device, y_device = array_api_compat.device(x), array_api_compat.device(y)
-    if x_device != y_device:
+    # Inside jax.grad and jax.vmap an array has no device of its own.
+    if x_device != y_device and None not in (x_device, y_device):
         raise InputError(
             f"{function}: x and y must be on the same device, got {x_device} and {y_device}. Move one of them first."
         )
@@ -81,6 +84,8 @@ def check_representation(function: str, x: Array, argument: str = "x", *, minimu
 
 def _namespace(function: str, argument: str, x: Array) -> Namespace:
     try:
+        if isinstance(x, np.ma.MaskedArray):  # products of matrices would read what lies under the mask
+            raise TypeError
         return array_api_compat.array_namespace(x)
     except TypeError:
         raise InputError(
@@ -97,7 +102,9 @@ def _working_dtype(function: str, argument: str, xp: Namespace, x: Array) -> Any
         )
     if not xp.isdtype(x.dtype, "real floating"):
         if not xp.isdtype(x.dtype, ("integral", "bool")):
-            raise InputError(f"{function}: {argument} must be numeric, got dtype {x.dtype}.")
+            raise InputError(
+                f"{function}: {argument} must be numeric, got dtype {x.dtype}. Convert it to float32 or float64 first."
+            )
         return widest_float(xp, x)
     bits = xp.finfo(x.dtype).bits
     if bits <= 16:
@@ -136,11 +143,14 @@ def _check_finite(function: str, argument: str, xp: Namespace, x: Array) -> None
 def center(xp: Namespace, x: Array) -> Array:
     """Subtract each column's mean, (n, p) to (n, p), without loss where the mean dwarfs the spread.
 
-    Subtracting the first row is exact for values close to each other and leaves exact zeros in constant columns;
-    the second pass removes what rounding left of the mean. So float32 features whose common offset is a thousand
-    standard deviations lose nothing.
+    First an entry of each column goes, the median of three rows: that is exact for values close to each other, leaves
+    exact zeros in constant columns, and one outlier among the examples cannot spoil it. The first mean then removes
+    the rest up to rounding of the spread, the second what rounding left. So float32 features whose common offset is a
+    thousand standard deviations lose nothing.
     """
-    x = x - x[:1, :]
+    n = x.shape[0]
+    rows = detached(xp.concat([x[:1, :], x[n // 2 : n // 2 + 1, :], x[n - 1 :, :]]))
+    x = x - xp.sort(rows, axis=0)[1:2, :]
     x -= xp.mean(x, axis=0, keepdims=True)
     x -= xp.mean(x, axis=0, keepdims=True)
     return x
@@ -153,11 +163,12 @@ def center_and_scale(xp: Namespace, x: Array) -> tuple[Array, float]:
     multiplying with the power returned.
     """
     x = center(xp, x)
-    largest = number(xp.max(xp.abs(x)))
+    largest = max(number(xp.max(x)), -number(xp.min(x)))
     if largest == 0.0 or not math.isfinite(largest):
         return x, 1.0
     scale = 2.0 ** math.floor(math.log2(largest))
-    return x / scale, scale
+    x /= scale
+    return x, scale
 
 
 def frobenius_squared(xp: Namespace, x: Array) -> Array:
@@ -184,7 +195,9 @@ def detached(x: Array) -> Array:
 def differentiable(x: Array) -> bool:
     """Whether gradients with respect to ``x`` are being recorded."""
     if array_api_compat.is_torch_array(x):
-        return bool(x.requires_grad)
+        import torch
+
+        return bool(x.requires_grad) and torch.is_grad_enabled()
     if array_api_compat.is_jax_array(x):
         import jax
 
@@ -194,6 +207,6 @@ def differentiable(x: Array) -> bool:
 
 def undefined(function: str, reason: str, like: Array) -> Array:
     """Warn that the measure is 0/0 here and return NaN as a scalar of the caller's library."""
-    warnings.warn(f"{function}: {reason} The result is NaN.", DegenerateInputWarning, stacklevel=4)
+    warn(f"{function}: {reason} The result is NaN.", DegenerateInputWarning)
     xp = array_api_compat.array_namespace(like)
     return xp.sum(like) * float("nan")

@@ -49,18 +49,24 @@ class Decomposition:
 
 def decompose(x: Array) -> Decomposition:
     """Decompose one checked representation (n, p) in the widest float."""
+    return decompose_with_features(x)[0]
+
+
+def decompose_with_features(x: Array) -> tuple[Decomposition, Array]:
+    """Decompose one checked representation; also the centred features (n, p), up to a power of two.
+
+    No gradient flows through either.
+    """
     xp = array_api_compat.array_namespace(x)
-    input_dtype = x.dtype
-    x = detached(xp.astype(x, widest_float(xp, x), copy=False))
-    features, scale = center_and_scale(xp, x)
+    features, scale = center_and_scale(xp, detached(xp.astype(x, widest_float(xp, x), copy=False)))
     n, p = features.shape
     cut = _Cut(
-        tolerance=rank_tolerance(xp, input_dtype, features),
-        widened=xp.finfo(input_dtype).eps > xp.finfo(features.dtype).eps,
+        tolerance=rank_tolerance(xp, x.dtype, features),
+        widened=xp.finfo(x.dtype).eps > xp.finfo(features.dtype).eps,
     )
     found = _from_moments(xp, features, cut) if p < n else _from_gram(xp, features, cut)
     basis, singular = found if found is not None else _from_svd(xp, features, cut)
-    return Decomposition(basis, singular * scale, (n, p))
+    return Decomposition(basis, singular * scale, (n, p)), features
 
 
 def rank_tolerance(xp: Namespace, input_dtype: object, features: Array) -> float:
@@ -82,15 +88,19 @@ class _Cut:
 
 def _from_moments(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array] | None:
     """From the eigenvectors of XᵀX (p, p), or None where they cannot be trusted."""
+    moments = features.T @ features
     # Constant columns are exact zeros after centring; they would force the slow route for nothing.
-    kept = xp.take(features, xp.nonzero(xp.any(features != 0, axis=0))[0], axis=1)
-    if kept.shape[1] == 0:
-        return kept, xp.sum(kept, axis=0)
-    found = _trusted_eigenpairs(xp, kept.T @ kept, cut, null_directions=0)
+    alive = xp.nonzero(xp.linalg.diagonal(moments) > 0)[0]
+    if alive.shape[0] < features.shape[1]:
+        features = xp.take(features, alive, axis=1)
+        moments = xp.take(xp.take(moments, alive, axis=0), alive, axis=1)
+    if alive.shape[0] == 0:
+        return features, xp.sum(features, axis=0)
+    found = _trusted_eigenpairs(xp, moments, cut, null_directions=0)
     if found is None:
         return None
     singular, vectors = found
-    basis = (kept @ vectors) / singular
+    basis = (features @ vectors) / singular
     if number(singular[-1]) < 1e-2 * number(singular[0]):
         basis = _orthonormalized(xp, basis)
     return basis, singular
@@ -118,7 +128,7 @@ def _trusted_eigenpairs(
         return None
     # Float32 features are kept down to their own rounding, which float64 squares still resolve.
     limit = cut.tolerance**2 if cut.widened else SAFE_EIGENVALUE_RATIO
-    rank = int(xp.sum(xp.astype(values > limit * largest, xp.int64)))
+    rank = values[values > limit * largest].shape[0]
     blurred = 4 * math.sqrt(max(squared.shape)) * float(xp.finfo(squared.dtype).eps)
     if (rank < end and not cut.widened) or limit <= blurred:
         return None
@@ -138,5 +148,5 @@ def _from_svd(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array]:
         features = xp.linalg.qr(features.T)[1].T  # (n, n)
     basis, singular, _ = xp.linalg.svd(features, full_matrices=False)
     largest = number(singular[0])
-    rank = int(xp.sum(xp.astype(singular > cut.tolerance * largest, xp.int64))) if largest > 0 else 0
+    rank = singular[singular > cut.tolerance * largest].shape[0]
     return basis[:, :rank], singular[:rank]

@@ -6,7 +6,6 @@ this table. A new measure is one pair of functions, one row here, one slow refer
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from repscope.errors import InputError
 from repscope.measures import cca, cka, hsic, regression, shape
 from repscope.measures._arrays import Array, check_pair
+from repscope.measures._messages import check_choice, did_you_mean
 from repscope.measures.kernels import RBF, Kernel, Laplace, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 
@@ -71,7 +71,7 @@ class Measure:
         score: From two states to a scalar, once per pair.
         prepare_options: Options of ``prepare`` with their defaults.
         score_options: Options of ``score`` with their defaults.
-        facts: The declared facts for given options.
+        facts: The declared facts for given options; refuses options that do not exist.
         variants: Options worth listing; every test of the catalogue runs over them.
         cost: Arithmetic for one pair with n examples and widths p, q.
         references: Where the definition comes from.
@@ -128,8 +128,9 @@ class ConfiguredMeasure:
     @property
     def preparation(self) -> tuple[Any, ...]:
         """A key that two configured measures share when one preparation serves both."""
-        options = tuple((k, describe(self.options[k])) for k in sorted(self.measure.prepare_options))
-        return (self.measure.prepare, *options)
+        options = (self.options[k] for k in sorted(self.measure.prepare_options))
+        # Two callables may share their name: each is itself only.
+        return (self.measure.prepare, *(v if isinstance(v, Kernel | str | float | int) else id(v) for v in options))
 
     def score(self, state_x: Any, state_y: Any) -> Array:
         """Score two prepared representations."""
@@ -181,23 +182,27 @@ def _kernel_invariances(kernel: Kernel) -> frozenset[Invariance]:
 def _hsic_facts(options: Mapping[str, Any]) -> Facts:
     estimator = check_estimator("hsic", options["estimator"])
     low = 0.0 if estimator == "biased" else -math.inf
-    invariances = _kernel_invariances(as_kernel(options["kernel"]))
+    invariances = _kernel_invariances(as_kernel(options["kernel"], "hsic"))
     return _same("similarity", low, math.inf, invariances, minimum_examples=_minimum_examples(estimator))
 
 
 def _cka_facts(options: Mapping[str, Any]) -> Facts:
     estimator = check_estimator("cka", options["estimator"])
-    kernel = as_kernel(options["kernel"])
-    invariances = _kernel_invariances(kernel) | (_SCALING if kernel.homogeneous else frozenset())
+    kernel = as_kernel(options["kernel"], "cka")
+    scales_as_one = kernel.homogeneous or (isinstance(kernel, Polynomial) and kernel.constant == 0)
+    invariances = _kernel_invariances(kernel) | (_SCALING if scales_as_one else frozenset())
     low = 0.0 if estimator == "biased" else -1.0
     return _same("similarity", low, 1.0, invariances, minimum_examples=_minimum_examples(estimator))
 
 
 def _cca_facts(options: Mapping[str, Any]) -> Facts:
+    cca.check_summary("cca", options["summary"])
     return _same("similarity", 0.0, 1.0, _LINEAR)
 
 
 def _svcca_facts(options: Mapping[str, Any]) -> Facts:
+    cca.check_summary("svcca", options["summary"])
+    cca.check_variance(options["variance"])
     return _same("similarity", 0.0, 1.0, _LINEAR if options["variance"] == 1 else _SHAPE)
 
 
@@ -207,6 +212,7 @@ def _pwcca_facts(options: Mapping[str, Any]) -> Facts:
 
 
 def _canonical_ridge_facts(options: Mapping[str, Any]) -> Facts:
+    cca.check_ridge(options["kappa_x"], options["kappa_y"], options["normalizer"])
     invariances = _ORTHOGONAL | _TRANSLATION
     x, y = (_ridge_invariances(options[k]) for k in ("kappa_x", "kappa_y"))
     symmetric = options["kappa_x"] == options["kappa_y"]
@@ -225,6 +231,7 @@ def _regression_facts(options: Mapping[str, Any]) -> Facts:
 
 def _procrustes_facts(options: Mapping[str, Any]) -> Facts:
     kind = options["kind"]
+    shape.check_kind(kind)
     if kind == "cosine":
         return _same("similarity", 0.0, 1.0, _SHAPE)
     if kind == "squared":
@@ -375,22 +382,23 @@ def configure(measure: str | ConfiguredMeasure, **options: Any) -> ConfiguredMea
         The configured measure: callable on two arrays, with ``.facts``, ``.label``, ``.prepare`` and ``.score``.
 
     Raises:
-        InputError: For an unknown id or option; the message proposes near ones.
+        InputError: For an unknown id, option or value; the message proposes near ones.
     """
     if isinstance(measure, ConfiguredMeasure):
         if options:
             raise InputError("configure: options must be given with an id, not with a measure configured before.")
         return measure
-    row = CATALOG.get(measure) if isinstance(measure, str) else None
-    if row is None:
-        near = difflib.get_close_matches(str(measure), CATALOG, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"measure: must be one of {', '.join(CATALOG)}, got {measure!r}.{guess}")
-    unknown = set(options) - set(row.options)
+    check_choice("configure", "measure", measure, CATALOG)
+    row = CATALOG[measure]
+    unknown = sorted(set(options) - set(row.options))
     if unknown:
         known = ", ".join(row.options) or "none"
-        raise InputError(f"{row.id}: unknown option {sorted(unknown)[0]!r}. Options of {row.id}: {known}.")
-    return ConfiguredMeasure(row, {**row.options, **options})
+        raise InputError(
+            f"{row.id}: options must be among {known}, got {unknown[0]!r}.{did_you_mean(unknown[0], row.options)}"
+        )
+    configured = ConfiguredMeasure(row, {**row.options, **options})
+    row.facts(configured.options)  # refuses a wrong option now, not after all activations are captured
+    return configured
 
 
 def score(measure: str | ConfiguredMeasure, x: Array, y: Array, **options: Any) -> Array:

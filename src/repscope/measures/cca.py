@@ -8,7 +8,6 @@ of the paper's width p, so dead and duplicated units count for nothing.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -18,13 +17,12 @@ from repscope.errors import InputError, RankWarning
 from repscope.measures._arrays import (
     Array,
     Namespace,
-    center,
     check_pair,
     frobenius_squared,
     undefined,
-    widest_float,
 )
-from repscope.measures._decomposition import Decomposition, decompose
+from repscope.measures._decomposition import Decomposition, decompose, decompose_with_features
+from repscope.measures._messages import check_choice, warn
 
 Summary: TypeAlias = Literal["r2", "mean"]
 
@@ -93,7 +91,7 @@ def cca(x: Array, y: Array, *, summary: Summary = "r2") -> Array:
     References:
         Kornblith et al. 2019, eq. 7 and 8.
     """
-    _check_summary("cca", summary)
+    check_summary("cca", summary)
     x, y = check_pair("cca", x, y)
     return score(decompose(x), decompose(y), summary=summary)
 
@@ -139,7 +137,8 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99, summary: Summary = "r2"
     References:
         Raghu et al. 2017; Kornblith et al. 2019, §4 and Table 1.
     """
-    _check_summary("svcca", summary)
+    check_summary("svcca", summary)
+    check_variance(variance)
     x, y = check_pair("svcca", x, y)
     return score(
         prepare_svcca(x, variance=variance),
@@ -151,8 +150,7 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99, summary: Summary = "r2"
 
 def prepare_svcca(x: Array, *, variance: float = 0.99) -> Decomposition:
     """Decompose one layer and keep the leading components that reach ``variance``."""
-    if not 0 < variance <= 1:
-        raise InputError(f"svcca: variance must be a share in (0, 1], got {variance}. Use 0.99, for example.")
+    check_variance(variance)
     return truncate(decompose(x), variance)
 
 
@@ -162,15 +160,14 @@ def truncate(state: Decomposition, variance: float) -> Decomposition:
         return state
     xp = array_api_compat.array_namespace(state.basis)
     shares = state.singular_values**2
-    reached = xp.cumulative_sum(shares) >= variance * xp.sum(shares)
-    kept = state.rank - int(xp.sum(xp.astype(reached, xp.int64))) + 1
-    kept = min(kept, state.rank)
+    cumulative = xp.cumulative_sum(shares)
+    kept = cumulative[cumulative < variance * cumulative[-1]].shape[0] + 1
     return Decomposition(state.basis[:, :kept], state.singular_values[:kept], state.shape)
 
 
 @dataclass(frozen=True)
 class PWCCAState:
-    """A decomposed layer and UᵀX (r, p), its units in the coordinates of the basis."""
+    """A decomposed layer and UᵀX (r, p), its units in the coordinates of the basis, up to one factor."""
 
     decomposition: Decomposition
     coordinates: Array
@@ -178,9 +175,7 @@ class PWCCAState:
 
 def prepare_pwcca(x: Array) -> PWCCAState:
     """Decompose one layer and keep its units for the weights of eq. 9."""
-    xp = array_api_compat.array_namespace(x)
-    state = decompose(x)
-    features = center(xp, xp.astype(x, widest_float(xp, x), copy=False))
+    state, features = decompose_with_features(x)
     return PWCCAState(state, state.basis.T @ features)
 
 
@@ -259,11 +254,7 @@ def canonical_ridge(x: Array, y: Array, *, kappa_x: float, kappa_y: float, norma
     References:
         Kornblith et al. 2019, eq. 22 and 25–27.
     """
-    for name, kappa in (("kappa_x", kappa_x), ("kappa_y", kappa_y)):
-        if not kappa >= 0:
-            raise InputError(f"canonical_ridge: {name} must not be negative, got {kappa}. Use 0 for plain CCA.")
-    if normalizer not in ("matched", "truncated", "full"):
-        raise InputError(f"canonical_ridge: normalizer must be 'matched', 'truncated' or 'full', got {normalizer!r}.")
+    check_ridge(kappa_x, kappa_y, normalizer)
     x, y = check_pair("canonical_ridge", x, y)
     return score_canonical_ridge(decompose(x), decompose(y), kappa_x=kappa_x, kappa_y=kappa_y, normalizer=normalizer)
 
@@ -314,11 +305,10 @@ def warn_if_forced(function: str, state_x: Decomposition, state_y: Decomposition
     if state_x.rank + state_y.rank <= n - 1:
         return
     ranks = f" (ranks {state_x.rank} and {state_y.rank})" if (state_x.rank, state_y.rank) != (p, q) else ""
-    warnings.warn(
+    warn(
         f"{function}: n = {n} examples are too few for p = {p} and q = {q} features{ranks}: correlations of 1 are "
         "forced and the value says nothing (Theorem 1 of Kornblith et al. 2019). Use more examples, or cka.",
         RankWarning,
-        stacklevel=3,
     )
 
 
@@ -329,6 +319,20 @@ def _nothing_left(function: str, state_x: Decomposition, state_y: Decomposition)
     return None
 
 
-def _check_summary(function: str, summary: str) -> None:
-    if summary not in ("r2", "mean"):
-        raise InputError(f"{function}: summary must be 'r2' or 'mean', got {summary!r}.")
+def check_summary(function: str, summary: str) -> None:
+    """Refuse an unknown summary of canonical correlations."""
+    check_choice(function, "summary", summary, ("r2", "mean"))
+
+
+def check_variance(variance: float) -> None:
+    """Refuse a share of variance outside (0, 1]."""
+    if not 0 < variance <= 1:
+        raise InputError(f"svcca: variance must be a share in (0, 1], got {variance}. Use 0.99, for example.")
+
+
+def check_ridge(kappa_x: float, kappa_y: float, normalizer: str) -> None:
+    """Refuse a negative ridge and an unknown normaliser."""
+    for name, kappa in (("kappa_x", kappa_x), ("kappa_y", kappa_y)):
+        if not kappa >= 0:
+            raise InputError(f"canonical_ridge: {name} must not be negative, got {kappa}. Use 0 for plain CCA.")
+    check_choice("canonical_ridge", "normalizer", normalizer, ("matched", "truncated", "full"))

@@ -6,7 +6,7 @@ import array_api_compat
 
 from repscope.measures import hsic as _hsic
 from repscope.measures._arrays import Array, check_pair, undefined
-from repscope.measures.kernels import Estimator, KernelLike, check_estimator, minimum_examples
+from repscope.measures.kernels import Estimator, KernelLike, as_kernel, check_estimator, minimum_examples
 
 prepare = _hsic.prepare
 
@@ -15,8 +15,10 @@ def score(state_x: _hsic.HSICState, state_y: _hsic.HSICState) -> Array:
     """CKA of two prepared layers; NaN with a warning where one of them is constant."""
     for name, state in (("x", state_x), ("y", state_y)):
         if state.vanishes:
-            reason = f"all rows of {name} are equal, or equally far apart (0/0)."
-            return undefined("cka", reason, state.self_product)
+            alike = f"all rows of {name} are equal, or alike to this kernel"
+            if state.estimator == "unbiased":
+                alike += ": equally far apart, or equal but for one"
+            return undefined("cka", f"{alike} (0/0).", state.self_product)
     xp = array_api_compat.array_namespace(state_x.self_product)
     # The root of each factor, not of their product: the product may leave the range of float32.
     return _hsic.product(state_x, state_y) / (xp.sqrt(state_x.self_product) * xp.sqrt(state_y.self_product))
@@ -64,5 +66,6 @@ def cka(x: Array, y: Array, *, kernel: KernelLike = "linear", estimator: Estimat
         (0.513456, 0.557613)
     """
     check_estimator("cka", estimator)
+    kernel = as_kernel(kernel, "cka")
     x, y = check_pair("cka", x, y, minimum_examples=minimum_examples(estimator))
     return score(*_hsic.prepare_pair(x, y, kernel=kernel, estimator=estimator))

@@ -20,6 +20,7 @@ from repscope.measures._arrays import (
     check_pair,
     frobenius_squared,
     number,
+    widest_float,
 )
 from repscope.measures.kernels import (
     Estimator,
@@ -28,11 +29,19 @@ from repscope.measures.kernels import (
     as_kernel,
     center_gram,
     check_estimator,
+    gram_matrix,
     minimum_examples,
     without_diagonal,
 )
 
 Form: TypeAlias = Literal["auto", "gram", "features"]
+
+DIGITS_KEPT = 1e6
+"""How many eps the unbiased feature form must leave of the product from which it subtracts the diagonal's share.
+
+Where one example outweighs all others, or all are nearly equally far apart, little is left; then the same numbers are
+computed in the widest float, and if that is not enough, from the Gram matrix, whose diagonal is left out exactly.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class HSICState:
         gram: Centred Gram matrix (n, n), or None where the features stand for it.
         unit: HSIC is to be multiplied by this power of two (see ``center_and_scale``).
         self_product: ⟨K̃, K̃⟩ of this layer with itself, in the same unit.
-        vanishes: The centred Gram matrix is zero up to rounding: the layer is constant.
+        vanishes: The centred Gram matrix is zero up to rounding, so that nothing can be divided by ``self_product``.
     """
 
     estimator: Estimator
@@ -65,26 +74,52 @@ def prepare(
     xp = array_api_compat.array_namespace(x)
     kernel = as_kernel(kernel)
     n, p = x.shape
-    if isinstance(kernel, Linear):
-        features, scale = center_and_scale(xp, x)
-        if form == "features" or (form == "auto" and p < n):
-            product = _features_product(xp, features, features, estimator)
-            vanishes = _features_vanish(xp, features, estimator)
-            return HSICState(estimator, n, features, None, scale**2, product, vanishes)
-        gram, unit = features @ features.T, scale**2
-    else:
-        gram, unit = kernel.gram(x), 1.0
+    if not isinstance(kernel, Linear):
+        return _from_gram(gram_matrix(kernel, x), 1.0, estimator)
+    features, scale = center_and_scale(xp, x)
+    if form == "features" or (form == "auto" and p < n):
+        state = _from_features(features, scale * scale, estimator)
+        if state is not None:
+            return state
+        wide = xp.astype(x, widest_float(xp, x), copy=False)
+        if wide.dtype != x.dtype:
+            return prepare(wide, kernel=kernel, estimator=estimator, form=form)
+    return _from_gram(features @ features.T, scale * scale, estimator)
+
+
+def _from_features(features: Array, unit: float, estimator: Estimator) -> HSICState | None:
+    """State of a linear kernel in feature space, or None where cancellation would spoil the unbiased estimate."""
+    xp = array_api_compat.array_namespace(features)
+    full = frobenius_squared(xp, features.T @ features)
+    vanishes = number(full) == 0.0
+    if estimator == "biased" or vanishes:
+        return HSICState(estimator, features.shape[0], features, None, unit, full, vanishes)
+    product = full - _diagonal_share(xp, features, features)
+    if number(product) < DIGITS_KEPT * float(xp.finfo(features.dtype).eps) * number(full):
+        return None
+    return HSICState(estimator, features.shape[0], features, None, unit, product, False)
+
+
+def _from_gram(gram: Array, unit: float, estimator: Estimator) -> HSICState:
+    xp = array_api_compat.array_namespace(gram)
     centered = center_gram(gram, estimator)
     product = frobenius_squared(xp, centered)
-    return HSICState(estimator, n, None, centered, unit, product, _gram_vanishes(xp, gram, product, estimator))
+    return HSICState(
+        estimator, gram.shape[0], None, centered, unit, product, _gram_vanishes(xp, gram, product, estimator)
+    )
 
 
 def product(state_x: HSICState, state_y: HSICState) -> Array:
     """⟨K̃, L̃⟩ of two prepared layers, without units: the numerator of CKA."""
     xp = array_api_compat.array_namespace(state_x.self_product)
-    if state_x.features is not None and state_y.features is not None:
-        return _features_product(xp, state_x.features, state_y.features, state_x.estimator)
-    return xp.sum(_gram_of(state_x) * _gram_of(state_y))
+    x, y = state_x.features, state_y.features
+    if x is None or y is None:
+        return xp.sum(_gram_of(state_x) * _gram_of(state_y))
+    if x.dtype != y.dtype:  # one of them had to be widened
+        dtype = xp.result_type(x, y)
+        x, y = xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
+    full = frobenius_squared(xp, x.T @ y)
+    return full if state_x.estimator == "biased" else full - _diagonal_share(xp, x, y)
 
 
 def score(state_x: HSICState, state_y: HSICState) -> Array:
@@ -127,6 +162,7 @@ def hsic(x: Array, y: Array, *, kernel: KernelLike = "linear", estimator: Estima
         25.0
     """
     check_estimator("hsic", estimator)
+    kernel = as_kernel(kernel, "hsic")
     x, y = check_pair("hsic", x, y, minimum_examples=minimum_examples(estimator))
     return score(*prepare_pair(x, y, kernel=kernel, estimator=estimator))
 
@@ -154,34 +190,16 @@ def _gram_of(state: HSICState) -> Array:
     return center_gram(state.features @ state.features.T, state.estimator)
 
 
-def _features_product(xp: Namespace, x: Array, y: Array, estimator: Estimator) -> Array:
-    """⟨K̃, L̃⟩ from centred features (n, p), (n, q): ‖XᵀY‖_F², less the diagonal's share when unbiased."""
+def _diagonal_share(xp: Namespace, x: Array, y: Array) -> Array:
+    """What U-centring takes from ‖XᵀY‖_F² = ⟨K, L⟩ of centred features (n, p), (n, q)."""
     n = x.shape[0]
-    product = frobenius_squared(xp, x.T @ y)
-    if estimator == "biased":
-        return product
-    x_squares, y_squares = xp.sum(x * x, axis=1), xp.sum(y * y, axis=1)
-    return (
-        product
-        - n / (n - 2) * xp.sum(x_squares * y_squares)
-        + xp.sum(x_squares) * xp.sum(y_squares) / ((n - 1) * (n - 2))
-    )
+    k, l = xp.sum(x * x, axis=1), xp.sum(y * y, axis=1)  # noqa: E741  # diagonals of K and L
+    return n / (n - 2) * xp.sum(k * l) - xp.sum(k) * xp.sum(l) / ((n - 1) * (n - 2))
 
 
 def _gram_vanishes(xp: Namespace, gram: Array, product: Array, estimator: Estimator) -> bool:
     # Centring a constant matrix leaves rounding: entries of a few eps times the largest entry centred.
     used = without_diagonal(xp, gram) if estimator == "unbiased" else gram
-    rounding = 4 * float(xp.finfo(gram.dtype).eps) * number(xp.max(xp.abs(used)))
-    return math.sqrt(max(number(product), 0.0)) <= gram.shape[0] * rounding
-
-
-def _features_vanish(xp: Namespace, features: Array, estimator: Estimator) -> bool:
-    largest = number(xp.max(xp.abs(features)))
-    if largest == 0.0:
-        return True
-    if estimator == "biased" or features.shape[0] > 8:
-        return False
-    # With very few examples the points may all be equally far apart, which U-centring maps to zero.
-    gram = features @ features.T
-    centered = center_gram(gram, estimator)
-    return _gram_vanishes(xp, gram, frobenius_squared(xp, centered), estimator)
+    largest = max(number(xp.max(used)), -number(xp.min(used)))
+    rounding = 4 * float(xp.finfo(gram.dtype).eps) * largest
+    return math.sqrt(number(product)) <= int(gram.shape[0]) * rounding

@@ -6,16 +6,26 @@ symmetric (n, n) array serves as a kernel too.
 
 from __future__ import annotations
 
-import warnings
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import array_api_compat
+import numpy as np
 
 from repscope.errors import DegenerateInputWarning, InputError
-from repscope.measures._arrays import Array, Namespace, center_and_scale, number, widest_float
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    center_and_scale,
+    detached,
+    differentiable,
+    number,
+    widest_float,
+)
+from repscope.measures._messages import check_choice, warn
 
 Estimator: TypeAlias = Literal["unbiased", "biased"]
 
@@ -29,7 +39,7 @@ class Kernel(ABC):
     scale_invariant: bool
     """Multiplying all examples by one number changes nothing."""
     homogeneous: bool = False
-    """Multiplying all examples by s multiplies the Gram matrix by s²."""
+    """Multiplying all examples by s multiplies the Gram matrix by s²; of the kernels here, only the linear one."""
 
     @abstractmethod
     def gram(self, x: Array) -> Array:
@@ -64,6 +74,8 @@ class _Radial(Kernel):
         median: Over which entries of the n × n matrix of squared distances the median is taken: ``"all"``, with
             the zero diagonal, as the authors' published code does, or ``"off-diagonal"``.
         sigma: A fixed σ in units of the features instead; ``fraction`` and ``median`` are then not used.
+
+    Gradients take the bandwidth as a constant: none flows through the median.
     """
 
     fraction: float = 1.0
@@ -72,12 +84,15 @@ class _Radial(Kernel):
 
     def __post_init__(self) -> None:
         title = type(self).__name__
-        if not self.fraction > 0:
-            raise InputError(f"{title}: fraction must be positive, got {self.fraction}. Use 0.4, for example.")
-        if self.sigma is not None and not self.sigma > 0:
-            raise InputError(f"{title}: sigma must be positive, got {self.sigma}. Leave it out for the median rule.")
-        if self.median not in ("all", "off-diagonal"):
-            raise InputError(f"{title}: median must be 'all' or 'off-diagonal', got {self.median!r}.")
+        if not 0 < self.fraction < math.inf:
+            raise InputError(
+                f"{title}: fraction must be positive and finite, got {self.fraction}. Use 0.4, for example."
+            )
+        if self.sigma is not None and not 0 < self.sigma < math.inf:
+            raise InputError(
+                f"{title}: sigma must be positive and finite, got {self.sigma}. Leave it out for the median rule."
+            )
+        check_choice(title, "median", self.median, ("all", "off-diagonal"))
 
     def __repr__(self) -> str:
         if self.sigma is not None:
@@ -98,15 +113,14 @@ class _Radial(Kernel):
         features, scale = center_and_scale(xp, x)
         squared = squared_distances(xp, features)
         if self.sigma is not None:
-            return squared, (self.sigma / scale) ** 2
+            return squared, (self.sigma / scale) * (self.sigma / scale)
         return squared, self.fraction**2 * median_of_distances(xp, squared, self.median)
 
-    def _degenerate(self, xp: Namespace, squared: Array) -> Array:
-        warnings.warn(
+    def _degenerate(self, squared: Array) -> Array:
+        warn(
             f"{type(self).__name__}: the median distance between examples is 0 (at least half of the pairs are "
             "equal), so no bandwidth follows from it and the result is NaN. Remove duplicates or give sigma=.",
             DegenerateInputWarning,
-            stacklevel=3,
         )
         return squared * float("nan")
 
@@ -134,7 +148,7 @@ class RBF(_Radial):
         xp = array_api_compat.array_namespace(x)
         squared, variance = self._squared_distances_and_bandwidth(xp, x)
         if variance == 0.0:
-            return self._degenerate(xp, squared)
+            return self._degenerate(squared)
         return xp.exp(squared * (-0.5 / variance))
 
 
@@ -151,8 +165,13 @@ class Laplace(_Radial):
         # The square root magnifies rounding near zero: equal rows must come out at distance 0, not 3e-4.
         squared, variance = self._squared_distances_and_bandwidth(xp, xp.astype(x, widest_float(xp, x), copy=False))
         if variance == 0.0:
-            return self._degenerate(xp, squared)
-        return xp.exp(-xp.sqrt(squared / variance))
+            return self._degenerate(squared)
+        if not differentiable(squared):
+            return xp.exp(-xp.sqrt(squared / variance))
+        # The root has no derivative at 0; there the kernel is 1 and its subgradient 0.
+        apart = squared > 0
+        distances = xp.sqrt(xp.where(apart, squared, xp.ones_like(squared)) / variance)
+        return xp.exp(-xp.where(apart, distances, xp.zeros_like(squared)))
 
 
 @dataclass(frozen=True)
@@ -160,7 +179,7 @@ class Polynomial(Kernel):
     """Kernel (γ⟨x_i, x_j⟩ + c)^degree on the features as they are, not centred.
 
     Attributes:
-        degree: A whole number from 1.
+        degree: A whole number from 2.
         constant: c ≥ 0.
         gamma: γ; one over the number of features where None.
     """
@@ -174,12 +193,16 @@ class Polynomial(Kernel):
     scale_invariant = False
 
     def __post_init__(self) -> None:
-        if self.degree < 1 or int(self.degree) != self.degree:
-            raise InputError(f"Polynomial: degree must be a whole number from 1, got {self.degree}.")
-        if self.constant < 0:
-            raise InputError(f"Polynomial: constant must not be negative, got {self.constant}.")
-        if self.gamma is not None and not self.gamma > 0:
-            raise InputError(f"Polynomial: gamma must be positive, got {self.gamma}.")
+        if not (self.degree >= 2 and self.degree % 1 == 0):
+            raise InputError(
+                f"Polynomial: degree must be a whole number from 2, got {self.degree}. Degree 1 is the linear kernel."
+            )
+        if not 0 <= self.constant < math.inf:
+            raise InputError(
+                f"Polynomial: constant must be finite and not negative, got {self.constant}. Use 1, for example."
+            )
+        if self.gamma is not None and not 0 < self.gamma < math.inf:
+            raise InputError(f"Polynomial: gamma must be positive and finite, got {self.gamma}. Leave it out for 1/p.")
 
     def gram(self, x: Array) -> Array:
         """Gram matrix (n, n), computed in the widest float: nothing is centred before the power is taken."""
@@ -234,82 +257,132 @@ class _Custom(Kernel):
     scale_invariant = False
 
     def gram(self, x: Array) -> Array:
-        n = x.shape[0]
-        gram = self.function(x)
-        shape = tuple(getattr(gram, "shape", ()))
-        if shape != (n, n):
-            raise InputError(f"kernel: the callable must return a ({n}, {n}) array for {n} examples, got {shape}.")
-        return gram
+        return self.function(x)
 
 
-def as_kernel(kernel: KernelLike) -> Kernel:
-    """The kernel that a name, a kernel or a callable stands for."""
+def as_kernel(kernel: KernelLike, function: str = "measure") -> Kernel:
+    """The kernel that a name, a kernel or a callable stands for; ``function`` is the caller's name, for messages."""
     if isinstance(kernel, Kernel):
         return kernel
-    if isinstance(kernel, str):
-        if kernel not in _BY_NAME:
-            raise InputError(f"kernel: must be one of {', '.join(_BY_NAME)}, a Kernel or a callable, got {kernel!r}.")
-        return _BY_NAME[kernel]()
-    if callable(kernel):
-        return _Custom(kernel)
-    raise InputError(f"kernel: must be a name, a Kernel or a callable, got {type(kernel).__name__}.")
+    if isinstance(kernel, str) or not callable(kernel) or isinstance(kernel, type):
+        check_choice(function, "kernel", kernel, _BY_NAME, other="or a kernel such as RBF(0.4), or a callable")
+        return _BY_NAME[str(kernel)]()
+    return _Custom(kernel)
+
+
+def gram_matrix(kernel: Kernel, x: Array) -> Array:
+    """Gram matrix (n, n) of one checked representation; a matrix that someone else computed is checked in turn."""
+    gram = kernel.gram(x)
+    if isinstance(kernel, Linear | _Radial | Polynomial | Cosine):
+        return gram
+    n = x.shape[0]
+    xp = array_api_compat.array_namespace(x)
+    try:
+        same_library = array_api_compat.array_namespace(gram) is xp
+    except TypeError:
+        same_library = False
+    if not same_library:
+        raise InputError(
+            f"kernel: {kernel!r} must return an array of the library it was given, got {type(gram).__name__}. "
+            "Compute it with the methods and operators of its argument."
+        )
+    shape = tuple(gram.shape)
+    if shape != (n, n):
+        raise InputError(
+            f"kernel: {kernel!r} must return a ({n}, {n}) array for {n} examples, got {shape}. "
+            "Entry (i, j) compares example i with example j."
+        )
+    if not xp.isdtype(gram.dtype, "real floating"):
+        gram = xp.astype(gram, widest_float(xp, x))
+    largest = number(xp.max(xp.abs(gram)))
+    if not math.isfinite(largest):
+        raise InputError(f"kernel: {kernel!r} must return finite numbers, got {largest}. Scale the features first.")
+    asymmetry = number(xp.max(xp.abs(gram - gram.T)))
+    if asymmetry > math.sqrt(float(xp.finfo(gram.dtype).eps)) * largest:
+        raise InputError(
+            f"kernel: {kernel!r} must return a symmetric array, got entries (i, j) and (j, i) that differ by "
+            f"{asymmetry:.3g}. Take the mean of the matrix and its transpose, for example."
+        )
+    return gram
 
 
 def squared_distances(xp: Namespace, x: Array) -> Array:
     """Squared Euclidean distances (n, n) between the rows of centred ``x`` (n, p); exact zeros on the diagonal."""
     squares = xp.sum(x * x, axis=1)
+    products = x @ x.T
+    products *= 2.0
     distances = squares[:, None] + squares[None, :]
-    distances -= 2.0 * (x @ x.T)
+    distances -= products
     # Rounding can leave −1e-16 where two examples coincide.
-    distances = xp.where(distances > 0, distances, xp.zeros_like(distances))
+    distances = xp.where(distances > 0, distances, _zero(xp, distances))
     return without_diagonal(xp, distances)
 
 
 def median_of_distances(xp: Namespace, squared: Array, rule: BandwidthRule) -> float:
-    """Median of a symmetric (n, n) matrix of squared distances by one of the named rules, as a Python float."""
+    """Median of a symmetric (n, n) matrix of squared distances by one of the named rules, as a Python float.
+
+    Sorted, the full matrix is n zeros of the diagonal and then every pair twice, so the pairs above the diagonal are
+    enough.
+    """
     n = squared.shape[0]
-    if rule == "off-diagonal":
-        values = xp.sort(xp.reshape(squared, (-1,)))[n:]  # the n smallest are the diagonal, or equal to it
-    else:
-        values = xp.sort(xp.reshape(squared, (-1,)))
-    middle = values.shape[0] // 2
-    if values.shape[0] % 2 == 1:
-        return number(values[middle])
-    return (number(values[middle - 1]) + number(values[middle])) / 2
+    index = xp.arange(n, device=array_api_compat.device(squared))
+    pairs = detached(squared)[index[:, None] < index[None, :]]  # (n(n−1)/2,)
+    zeros = n if rule == "all" else 0
+    entries = n * (n - 1) + zeros
+    middle = [(rank - zeros) // 2 for rank in ((entries - 1) // 2, entries // 2)]
+    values = _order_statistics(xp, pairs, [rank for rank in middle if rank >= 0])
+    return sum(values) / 2  # a rank below 0 is one of the zeros
+
+
+def _order_statistics(xp: Namespace, values: Array, ranks: list[int]) -> list[float]:
+    """The entries at these places of the sorted ``values``, found without sorting where the library can."""
+    if array_api_compat.is_numpy_array(values):
+        values = np.partition(values, ranks) if ranks else values
+        return [float(values[rank]) for rank in ranks]
+    if array_api_compat.is_torch_array(values):
+        found = {rank: number(values.kthvalue(rank + 1).values) for rank in set(ranks)}
+        return [found[rank] for rank in ranks]
+    values = xp.sort(values)
+    return [number(values[rank]) for rank in ranks]
 
 
 def without_diagonal(xp: Namespace, gram: Array) -> Array:
     """A copy of ``gram`` (n, n) with zeros on the diagonal."""
-    n = gram.shape[0]
-    index = xp.arange(n, device=array_api_compat.device(gram))
-    return xp.where(index[:, None] == index[None, :], xp.zeros_like(gram), gram)
+    index = xp.arange(gram.shape[0], device=array_api_compat.device(gram))
+    return xp.where(index[:, None] == index[None, :], _zero(xp, gram), gram)
+
+
+def _zero(xp: Namespace, like: Array) -> Array:
+    """A zero () to be broadcast."""
+    return xp.zeros((), dtype=like.dtype, device=array_api_compat.device(like))
 
 
 def center_gram(gram: Array, estimator: Estimator) -> Array:
     """Centre a Gram matrix (n, n) so that HSIC becomes a plain inner product of two such matrices.
 
     ``"biased"``: H K H with H = I − 11ᵀ/n. ``"unbiased"``: U-centring (Székely & Rizzo 2014), which removes the
-    diagonal and makes every row sum zero; then HSIC₁(K, L) = ⟨K̃, L̃⟩ / (n(n−3)) (measured against Song et al. 2012).
+    diagonal and makes every row sum zero; then HSIC₁(K, L) = ⟨K̃, L̃⟩ / (n(n−3)) of Song et al. 2012.
     """
     xp = array_api_compat.array_namespace(gram)
     n = gram.shape[0]
     if estimator == "biased":
         means = xp.mean(gram, axis=0)
         means = means - xp.mean(means) / 2
-        return gram - means[:, None] - means[None, :]
+        gram = gram - means[:, None]
+        gram -= means[None, :]
+        return gram
     gram = without_diagonal(xp, gram)
     means = xp.sum(gram, axis=0) / (n - 2)
     means = means - xp.sum(means) / (2 * (n - 1))
-    return without_diagonal(xp, gram - means[:, None] - means[None, :])
+    gram -= means[:, None]
+    gram -= means[None, :]
+    return without_diagonal(xp, gram)
 
 
 def check_estimator(function: str, estimator: str) -> Estimator:
     """Return ``estimator`` or say which ones exist."""
-    if estimator == "unbiased":
-        return "unbiased"
-    if estimator == "biased":
-        return "biased"
-    raise InputError(f"{function}: estimator must be 'unbiased' or 'biased', got {estimator!r}.")
+    check_choice(function, "estimator", estimator, ("unbiased", "biased"))
+    return "unbiased" if estimator == "unbiased" else "biased"
 
 
 def minimum_examples(estimator: Estimator) -> int:

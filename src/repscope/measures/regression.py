@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import array_api_compat
@@ -19,6 +18,7 @@ from repscope.measures._arrays import (
     widest_float,
 )
 from repscope.measures._decomposition import Decomposition, decompose
+from repscope.measures._messages import warn
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,10 @@ def score(state_x: RegressionState, state_y: RegressionState) -> Array:
         return undefined("linear_regression", "all rows of x are equal, there is nothing to predict (0/0).", x.basis)
     n, q = y.shape
     if y.full:
-        warnings.warn(
+        warn(
             f"linear_regression: n = {n} examples are too few for q = {q} features of y (rank {y.rank}): any x is "
             "predicted perfectly (Theorem 1 of Kornblith et al. 2019). Use more examples, or cka.",
             RankWarning,
-            stacklevel=3,
         )
     if state_x.features is not None or state_y.features is not None:
         return _differentiable_score(state_x, state_y)

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 import array_api_compat
 
-from repscope.errors import InputError
 from repscope.measures._arrays import (
     Array,
     Namespace,
@@ -19,9 +18,9 @@ from repscope.measures._arrays import (
     number,
     undefined,
 )
+from repscope.measures._messages import check_choice
 
 ProcrustesKind: TypeAlias = Literal["angle", "distance", "squared", "cosine"]
-_KINDS = ("angle", "distance", "squared", "cosine")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,11 @@ def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: Procruste
     return 2.0 * xp.atan2(_length(xp, x - aligned), _length(xp, x + aligned))
 
 
+def check_kind(kind: str) -> None:
+    """Refuse an unknown kind of Procrustes."""
+    check_choice("procrustes", "kind", kind, ("angle", "distance", "squared", "cosine"))
+
+
 def _length(xp: Namespace, difference: Array) -> Array:
     return xp.sqrt(frobenius_squared(xp, difference))
 
@@ -114,7 +118,6 @@ def procrustes(x: Array, y: Array, *, kind: ProcrustesKind = "angle") -> Array:
         >>> float(procrustes(x, x[:, ::-1])) < 1e-14
         True
     """
-    if kind not in _KINDS:
-        raise InputError(f"procrustes: kind must be one of {', '.join(_KINDS)}, got {kind!r}.")
+    check_kind(kind)
     x, y = check_pair("procrustes", x, y)
     return score(prepare(x), prepare(y), kind=kind)
