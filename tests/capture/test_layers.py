@@ -206,6 +206,12 @@ class TestDefaultSet:
         model = nn.Sequential(nn.Sequential(*units(3, 4)), nn.Sequential(nn.Sequential(*units(4, 4))))
         assert names(model) == ("0.2", "1.0.2")
 
+    def test_block_that_ends_in_a_reordering_is_listed_once(self) -> None:
+        model = nn.Sequential(
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Dropout(), nn.Flatten()), nn.Linear(256, 2)
+        )
+        assert names(model) == ("0.1", "1")
+
     def test_block_with_a_function_at_its_end_is_listed_besides_its_module(self) -> None:
         class Functional(nn.Module):
             def __init__(self) -> None:

@@ -439,17 +439,26 @@ class TestModels:
     def test_compiled(self) -> None:
         model = trained_statistics(paper_net())
         expected = Capture(model).collect(IMAGES)
-        compiled = torch.compile(model, backend="eager")
+        graphs = []
+
+        def backend(graph: Any, inputs: Any) -> Any:
+            graphs.append(graph)
+            return graph.forward
+
+        compiled = torch.compile(model, backend=backend)
         in_place = copy.deepcopy(model)
-        in_place.compile(backend="eager")
-        nested = nn.Sequential(OrderedDict(body=torch.compile(copy.deepcopy(model), backend="eager"), act=nn.Tanh()))
+        in_place.compile(backend=backend)
+        nested = nn.Sequential(OrderedDict(body=torch.compile(copy.deepcopy(model), backend=backend), act=nn.Tanh()))
         for variant in (compiled, in_place, nested):
             variant.eval()(IMAGES)  # now there is compiled code that knows of no hooks
+        assert graphs
+        graphs.clear()
         for variant in (compiled, in_place):
             torch.testing.assert_close(Capture(variant).collect(IMAGES), expected)
         got = Capture(nested, "body.*").collect(IMAGES)
         assert list(got) == [f"body.{name}" for name in range(12)]
         torch.testing.assert_close({name: got[f"body.{name}"] for name in expected}, expected)
+        assert not graphs  # nothing was compiled again for the hooks
         assert set(hook_counts(nested)) == {(0, 0)}
 
     def test_fused_transformer_path_is_avoided(self) -> None:

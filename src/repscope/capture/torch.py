@@ -8,8 +8,8 @@ What goes on during a forward pass:
 
 - Every module is in eval mode and gradients are off. Submodules get back their own flags, also mixed ones.
 - DataParallel and DistributedDataParallel are unwrapped: the pass runs on the module inside, on its device.
-- Compiled modules run uncompiled, because compiled code passes hooks by.
-- Torch's fused transformer path, which passes hooks by as well, is switched off.
+- Compiled modules run uncompiled, because compiled code passes hooks by or is compiled anew for each of them.
+- Torch's fused transformer path, which passes hooks by, is switched off.
 """
 
 from __future__ import annotations

@@ -180,7 +180,10 @@ class Trace:
         )
         self._counts[name] += 1
         self._calls.append(call)
-        is_candidate = role is not Role.OTHER if self._wanted is None else self._wanted.has(name, call.index)
+        if self._wanted is None:
+            is_candidate = role not in (Role.OTHER, Role.PASS_THROUGH)
+        else:
+            is_candidate = self._wanted.has(name, call.index)
         if x is not None and item_axis is not None and call.usable and is_candidate:
             recipe = Recipe(rule_for(self._reduce, f"{name}#{call.index}"), item_axis, features_last)
             self._recipes[call] = recipe
@@ -329,4 +332,4 @@ def _listed(names: list[str]) -> str:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(f"Capture: {message}", CaptureWarning, stacklevel=4)
+    warnings.warn(f"Capture: {message}", CaptureWarning, stacklevel=5)
