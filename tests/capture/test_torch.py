@@ -495,6 +495,7 @@ class TestModels:
         with pytest.raises(CaptureError, match=r"tell items from tokens at layer .*got 4 of both.*another batch size"):
             Capture(Encoder(batch_first=False), "*linear1").discover(token_batch(4, 4))
         assert Capture(Encoder(), "*linear1").discover(token_batch(4, 4))
+        assert Capture(nn.LSTM(3, 2)).discover(torch.randn(4, 4, 3))  # it says itself which is which
 
     def test_more_tokens_than_items_by_a_whole_factor(self) -> None:
         batch = token_batch(3, 6)

@@ -193,7 +193,8 @@ class Trace:
                 self._described[call] = error
 
     def _describe(self, call: Call, module: nn.Module, x: Tensor, recipe: Recipe) -> LayerInfo:
-        if x.ndim == 3 and self._items_second and x.shape[0] == x.shape[1] == self._items:
+        is_square = x.ndim == 3 and x.shape[0] == x.shape[1] == self._items
+        if is_square and self._items_second and not hasattr(module, "batch_first"):
             raise CaptureError(
                 f"Capture: batch must tell items from tokens at layer '{call.name}', got {self._items} of both in a "
                 "model that has modules with batch_first=False. Use another batch size."
