@@ -29,7 +29,7 @@ def test_the_paper_s_accuracies_are_multiples_of_one_case():
     # Ten networks, ninety ordered pairs, nine layers: every accuracy is k / 810, printed to 0.1 %.
     hits = [86, 122, 90, 368, 180, 804, 653, 803, 804, 11, 80]
     assert sorted(round(100 * index.paper, 1) for index in INDEXES) == sorted(round(100 * hit / 810, 1) for hit in hits)
-    assert len({index.title for index in INDEXES}) == 11
+    assert len({index.title for index in INDEXES}) == len({index.id for index in INDEXES}) == 11
 
 
 def test_the_definitions_are_the_paper_s():

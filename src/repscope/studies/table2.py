@@ -24,12 +24,14 @@ class Index:
     """One row of Table 2.
 
     Attributes:
+        id: Short name, fit for a file.
         title: The index as the table names it.
         measure: The measure with the paper's options.
         paper: The accuracy the paper reports, 0 to 1: ten Tiny-10 networks on the CIFAR-10 training set.
         symmetrise: Whether s(x, y) + s(y, x) is ranked instead of s(x, y).
     """
 
+    id: str
     title: str
     measure: ConfiguredMeasure
     paper: float
@@ -37,17 +39,17 @@ class Index:
 
 
 INDEXES = (
-    Index("CCA (ρ̄)", configure("cca", summary="mean"), 0.014),
-    Index("CCA (R²)", configure("cca", summary="r2"), 0.106),
-    Index("SVCCA (ρ̄)", configure("svcca", variance=0.99, summary="mean"), 0.099),
-    Index("SVCCA (R²)", configure("svcca", variance=0.99, summary="r2"), 0.151),
-    Index("PWCCA", configure("pwcca"), 0.111, symmetrise=True),
-    Index("Linear regression", configure("linear_regression"), 0.454, symmetrise=True),
-    Index("Linear HSIC", configure("hsic", estimator="biased"), 0.222),
-    Index("CKA (linear)", configure("cka", estimator="biased"), 0.993),
-    Index("CKA (RBF 0.2)", configure("cka", kernel=RBF(0.2), estimator="biased"), 0.806),
-    Index("CKA (RBF 0.4)", configure("cka", kernel=RBF(0.4), estimator="biased"), 0.991),
-    Index("CKA (RBF 0.8)", configure("cka", kernel=RBF(0.8), estimator="biased"), 0.993),
+    Index("cca-mean", "CCA (ρ̄)", configure("cca", summary="mean"), 0.014),
+    Index("cca-r2", "CCA (R²)", configure("cca", summary="r2"), 0.106),
+    Index("svcca-mean", "SVCCA (ρ̄)", configure("svcca", variance=0.99, summary="mean"), 0.099),
+    Index("svcca-r2", "SVCCA (R²)", configure("svcca", variance=0.99, summary="r2"), 0.151),
+    Index("pwcca", "PWCCA", configure("pwcca"), 0.111, symmetrise=True),
+    Index("linear-regression", "Linear regression", configure("linear_regression"), 0.454, symmetrise=True),
+    Index("hsic-linear", "Linear HSIC", configure("hsic", estimator="biased"), 0.222),
+    Index("cka-linear", "CKA (linear)", configure("cka", estimator="biased"), 0.993),
+    Index("cka-rbf-0.2", "CKA (RBF 0.2)", configure("cka", kernel=RBF(0.2), estimator="biased"), 0.806),
+    Index("cka-rbf-0.4", "CKA (RBF 0.4)", configure("cka", kernel=RBF(0.4), estimator="biased"), 0.991),
+    Index("cka-rbf-0.8", "CKA (RBF 0.8)", configure("cka", kernel=RBF(0.8), estimator="biased"), 0.993),
 )
 """The rows of Table 2, in its order."""
 
