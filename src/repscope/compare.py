@@ -16,9 +16,11 @@ import numpy as np
 from repscope._progress import track
 from repscope.comparison import Comparison
 from repscope.engine.accumulate import Matrix
+from repscope.engine.batchwise import batch_sums
+from repscope.engine.exact import moment_sums, tile_sums
 from repscope.engine.plan import Plan, memory_budget, plan
 from repscope.engine.products import flops_per_second, native
-from repscope.engine.stream import ArraySource, Source, batch_sums, moment_sums, tile_sums
+from repscope.engine.stream import ArraySource, Source
 from repscope.engine.tiles import tileable
 from repscope.errors import DataOrderWarning, DegenerateInputWarning, InputError, RepscopeWarning
 from repscope.measures.catalog import ConfiguredMeasure, configure, describe

@@ -86,37 +86,44 @@ class ModelSource:
             self.stream(_Blind())
         return sum(self._rows)
 
-    def stream(self, visitor: Visitor, *, start: int = 0) -> None:
-        """Run the models on the batches from number ``start`` on; all models on one batch before the next."""
+    def stream(self, visitor: Visitor, *, start: int = 0, stop: int | None = None, step: int = 1) -> None:
+        """Run the models on the batches start, start + step, … below stop; all models on one batch before the next."""
         from repscope.capture import fingerprint
 
-        offsets: list[int] = []
-        base = 0
-        for capture in self.captures:
-            offsets.append(base)
-            base += len(capture.names)
         position = 0
         with ExitStack() as stack:
             for capture in self.captures:
                 stack.enter_context(capture)
             batches = track(self._batches(), "Forward passes", total=self.batches_expected, show=self.progress)
             for number, batch in enumerate(batches):
+                if stop is not None and number >= stop:
+                    return
                 mark = fingerprint(batch)
                 self._check_same_data(number, mark)
-                if number < start:
-                    position += self._rows[number]
-                    continue
-                rows = self._run(batch, visitor, offsets)
-                if not self._complete:
+                chosen = number >= start and (number - start) % step == 0
+                rows = self._run(batch, visitor) if chosen else self._count(number, batch)
+                if number == len(self._rows):
                     self._rows.append(rows)
                     self._fingerprints.append(mark)
-                visitor.end(slice(position, position + rows))
+                if chosen:
+                    visitor.end(slice(position, position + rows))
                 position += rows
         self._complete = True
 
-    def _run(self, batch: Any, visitor: Visitor, offsets: Sequence[int]) -> int:
+    def _count(self, number: int, batch: Any) -> int:
+        """Rows that a batch which is passed over would give."""
+        from repscope.capture import batch_items
+
+        if number < len(self._rows):
+            return self._rows[number]
+        if all(ratio == 1 for ratio in self.examples_per_item):
+            return batch_items(batch)
+        return self._run(batch, _Blind())
+
+    def _run(self, batch: Any, visitor: Visitor) -> int:
         seen: dict[str, int] = {}
-        for capture, offset in zip(self.captures, offsets, strict=True):
+        offset = 0
+        for capture in self.captures:
             index = {name: offset + i for i, name in enumerate(capture.names)}
 
             def consume(name: str, x: Any, index: dict[str, int] = index) -> None:
@@ -124,6 +131,7 @@ class ModelSource:
                 visitor.layer(index[name], x)
 
             capture.run(batch, consume)
+            offset += len(index)
         if len(set(seen.values())) > 1:
             (one, n), (other, m) = next((a, b) for a in seen.items() for b in seen.items() if a[1] != b[1])
             raise CaptureError(
@@ -149,7 +157,10 @@ class ModelSource:
         return iter(self.data)
 
     def _check_same_data(self, number: int, mark: str) -> None:
-        if not self._complete or self._fingerprints[number : number + 1] == [mark]:
+        if number < len(self._fingerprints):
+            if self._fingerprints[number] == mark:
+                return
+        elif not self._complete:
             return
         raise InputError(
             f"compare: data must come in the same order on every pass, got another batch {number} than on the first "

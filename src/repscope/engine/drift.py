@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Self
 
-import array_api_compat
 import numpy as np
+import numpy.typing as npt
 
 from repscope.engine.products import to_numpy
 from repscope.measures._arrays import Array
@@ -24,18 +25,34 @@ class DriftStatistic:
 
     def __init__(self) -> None:
         self.counts: list[int] = []
-        self.means: list[np.ndarray] = []
-        self.within: list[np.ndarray] = []
+        self.means: list[npt.NDArray[np.float64]] = []
+        self.within: list[npt.NDArray[np.float64]] = []
 
     def update(self, x: Array) -> None:
         """Add a batch of activations (b, p)."""
-        xp = array_api_compat.array_namespace(x)
-        p = x.shape[1]
-        step = max(1, p // self.FEATURES)
-        part = to_numpy(xp.astype(x[:, ::step][:, : self.FEATURES], x.dtype))
+        step = max(1, x.shape[1] // self.FEATURES)
+        part = to_numpy(x[:, ::step][:, : self.FEATURES])
         self.counts.append(part.shape[0])
         self.means.append(part.mean(axis=0))
         self.within.append(((part - part.mean(axis=0)) ** 2).sum(axis=0))
+
+    def merge(self, other: Self) -> None:
+        """Add the batches that another process has seen."""
+        self.counts += other.counts
+        self.means += other.means
+        self.within += other.within
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The statistic as plain arrays, to be saved or sent."""
+        return {"counts": np.array(self.counts), "means": np.array(self.means), "within": np.array(self.within)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        """The inverse of :meth:`arrays`."""
+        statistic = cls()
+        statistic.counts = [int(count) for count in arrays["counts"]]
+        statistic.means, statistic.within = list(arrays["means"]), list(arrays["within"])
+        return statistic
 
     @property
     def f(self) -> float:

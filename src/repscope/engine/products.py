@@ -71,21 +71,27 @@ def _best_of(repeats: int, work: Any) -> float:
 
 
 def native(x: Array) -> Array:
-    """The array as the engine works on it: CPU tensors as numpy views of the same memory, half precision as single."""
+    """The array as the engine works on it: on the CPU a numpy view of the same memory, half precision as single."""
     if array_api_compat.is_torch_array(x):
         import torch
 
         x = x.detach()
         if x.dtype not in (torch.float32, torch.float64):
-            x = x.float()
+            x = x.float() if x.dtype.is_floating_point else x.double()
         return x.numpy() if x.device.type == "cpu" else x
-    if isinstance(x, np.ndarray) and x.dtype not in (np.float32, np.float64):
-        return x.astype(np.float32 if x.dtype.itemsize < 4 and x.dtype.kind == "f" else np.float64)
+    if array_api_compat.is_cupy_array(x):
+        return x
+    x = np.asarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        # The bfloat16 of JAX is of no kind that numpy knows.
+        return x.astype(np.float32 if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else np.float64)
     return x
 
 
 def to_numpy(x: Array) -> Any:
     """A small result as a float64 numpy array, from any device."""
     if array_api_compat.is_torch_array(x):
-        return x.detach().double().cpu().numpy()
+        return x.detach().cpu().double().numpy()  # in this order: some devices have no double precision
+    if array_api_compat.is_cupy_array(x):
+        x = x.get()
     return np.asarray(x, dtype=np.float64)

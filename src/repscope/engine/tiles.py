@@ -9,7 +9,7 @@ import array_api_compat
 
 from repscope.engine.products import times_transposed
 from repscope.errors import InputError
-from repscope.measures._arrays import Array, Namespace, center, number
+from repscope.measures._arrays import Array, Namespace, number
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial, without_diagonal
 
 
@@ -18,7 +18,7 @@ class LayerTiles:
     """How one layer's activations become entries of its Gram matrix.
 
     HSIC does not change when all examples move by one vector, or all entries of K by one number; float32 accuracy
-    does. So features are shifted by a mean, and RBF entries by a typical entry, both fixed at the first batch.
+    does. So features are shifted by a typical example, and RBF entries by a typical entry, both fixed at the start.
 
     Attributes:
         kernel: The kernel.
@@ -45,10 +45,11 @@ class LayerTiles:
         if not kernel.translation_invariant:
             return cls(kernel)
         xp = array_api_compat.array_namespace(first)
-        centered = center(xp, first)
-        largest = number(xp.max(xp.abs(centered)))
+        shift = typical_example(xp, first)
+        apart = first - shift
+        largest = max(number(xp.max(apart)), -number(xp.min(apart)))
         scale = 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
-        return cls(kernel, shift=xp.mean(first, axis=0, keepdims=True), scale=scale)
+        return cls(kernel, shift=shift, scale=scale)
 
     @property
     def unit(self) -> float:
@@ -86,6 +87,28 @@ class LayerTiles:
         if isinstance(self.kernel, RBF):
             return xp.exp(squared * (-0.5 / self.variance)) - self.offset
         return xp.exp(-xp.sqrt(squared / self.variance)) - self.offset
+
+
+_OUTLYING = 4.0
+"""Distance from the typical example, over the median of these distances, from which on an example is left out of it."""
+
+_SAMPLE = 32
+
+
+def typical_example(xp: Namespace, x: Array) -> Array:
+    """Mean (1, p) of the examples that are not far from the rest, exact for columns that are constant.
+
+    A plain mean is drawn away by a single huge example; then all others lie on one side of it, their products are
+    nearly one number, and what differs between them is lost to rounding.
+    """
+    step = -(-x.shape[0] // _SAMPLE)
+    sample = xp.sort(x[::step, :], axis=0)
+    middle = sample[sample.shape[0] // 2, :][None, :]  # an entry of each column: no rounding
+    apart = x - middle
+    squared = xp.sum(apart * apart, axis=1)
+    median = xp.sort(squared)[squared.shape[0] // 2]
+    near = squared <= _OUTLYING**2 * median
+    return middle + xp.mean(apart[near, :], axis=0, keepdims=True)
 
 
 def tileable(kernel: Kernel) -> bool:

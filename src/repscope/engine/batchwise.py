@@ -1,0 +1,152 @@
+"""The minibatch estimate of Nguyen, Raghu & Kornblith (2021): pairs of examples within a batch, one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from repscope.engine.accumulate import BatchSums, Matrix
+from repscope.engine.drift import DriftStatistic
+from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
+from repscope.engine.products import native, times_transposed
+from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
+from repscope.engine.tiles import LayerTiles
+from repscope.measures._arrays import Array
+from repscope.measures.kernels import Estimator, Kernel, center_gram
+
+LARGEST_MEAN = 10.0
+"""Squared length of the mean over the spread around it, up to which Gram entries are centred after the product.
+
+Centring the features first costs several passes over the activations. Centring their Gram matrix costs next to nothing
+and loses the digits that the mean takes up: one, at this bound. Layers beyond it are shifted first.
+"""
+
+
+def batch_sums(source: Source, kernel: Kernel, estimator: Estimator) -> tuple[BatchSums, Matrix, list[str]]:
+    """The minibatch estimate in one process; see :func:`finish_batches` for what comes back."""
+    return finish_batches([accumulate_batches(source, kernel, estimator)], source.names)
+
+
+def accumulate_batches(
+    source: Source,
+    kernel: Kernel,
+    estimator: Estimator,
+    *,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
+    resume: Partial | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Partial:
+    """Add up the batches of one share of the work.
+
+    Args:
+        source: Activations.
+        kernel: Any kernel; the bandwidth of a radial one is set for each batch.
+        estimator: Of the HSIC of each batch.
+        shard: Which batches: every ``shard.count``-th, from ``shard.index`` on.
+        resume: What an earlier run of the same share has added up.
+        checkpoint: Called after every batch.
+    """
+    visitor = _BatchVisitor(source, kernel, estimator, shard, resume, checkpoint)
+    source.stream(visitor, start=shard.index + visitor.done * shard.count, step=shard.count)
+    return visitor.partial(complete=True)
+
+
+def finish_batches(partials: Sequence[Partial], names: Sequence[str]) -> tuple[BatchSums, Matrix, list[str]]:
+    """Merge the shares of the work.
+
+    Returns:
+        The sums, HSIC's unit factor for each layer (L,), and the names of the layers whose examples come in an order.
+    """
+    sums = BatchSums(len(names))
+    drift = [DriftStatistic() for _ in names]
+
+    def add(arrays: Arrays) -> None:
+        sums.merge(BatchSums.from_arrays(without_prefix("sums.", arrays)))
+        for index, statistic in enumerate(drift):
+            statistic.merge(DriftStatistic.from_arrays(without_prefix(f"drift{index}.", arrays)))
+
+    merge(partials, add)
+    ordered = [name for name, statistic in zip(names, drift, strict=True) if statistic.ordered]
+    return sums, partials[0].arrays["units"], ordered
+
+
+class _BatchVisitor:
+    """Centred Gram matrix of each batch, upper triangles stacked, one product for all pairs."""
+
+    def __init__(
+        self,
+        source: Source,
+        kernel: Kernel,
+        estimator: Estimator,
+        shard: Shard,
+        resume: Partial | None,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        layers = len(source.widths)
+        self.names = source.names
+        self.kernel, self.estimator = kernel, estimator
+        self.shard, self.checkpoint = shard, checkpoint
+        self.sums, self.done = BatchSums(layers), 0
+        self.drift = [DriftStatistic() for _ in range(layers)]
+        self.tiles: list[LayerTiles] = fit_layers(source, kernel) if kernel.homogeneous else []
+        self.triangles: list[Array] = [None] * layers
+        if resume is not None:
+            self.done = resume.done
+            self.sums = BatchSums.from_arrays(without_prefix("sums.", resume.arrays))
+            self.drift = [
+                DriftStatistic.from_arrays(without_prefix(f"drift{i}.", resume.arrays)) for i in range(layers)
+            ]
+
+    def layer(self, index: int, x: Array) -> None:
+        x = native(x)
+        batch = self.shard.index + self.done * self.shard.count
+        xp = array_api_compat.array_namespace(x)
+        gram = self._linear_gram(xp, x, self.tiles[index]) if self.kernel.homogeneous else self.kernel.gram(x)
+        triangle = _weighted_triangle(xp, center_gram(gram, self.estimator))
+        if not bool(xp.isfinite(xp.sum(triangle))):
+            check_finite(x, self.names[index], batch)
+        self.drift[index].update(x)
+        self.triangles[index] = triangle
+
+    def _linear_gram(self, xp: Any, x: Array, tiles: LayerTiles) -> Array:
+        gram = times_transposed(x, x) / tiles.scale**2
+        n = x.shape[0]
+        trace = float(xp.sum(xp.linalg.diagonal(gram)))
+        mean = float(xp.sum(gram)) / n  # n |mean|²
+        if mean <= LARGEST_MEAN * (trace - mean):
+            return gram
+        features = tiles.features(x)
+        return times_transposed(features, features)
+
+    def end(self, rows: slice) -> None:
+        xp = array_api_compat.array_namespace(self.triangles[0])
+        self.sums.update(stacked_products(xp.stack(self.triangles)), rows.stop - rows.start, self.estimator)
+        self.triangles = [None] * len(self.triangles)
+        self.done += 1
+        if self.checkpoint is not None:
+            self.checkpoint(self.partial(complete=False))
+
+    def partial(self, *, complete: bool) -> Partial:
+        arrays = with_prefix("sums.", self.sums.arrays())
+        for index, statistic in enumerate(self.drift):
+            arrays |= with_prefix(f"drift{index}.", statistic.arrays())
+        units = [tiles.unit for tiles in self.tiles] or [1.0] * len(self.names)
+        return Partial("batch", self.shard, self.done, complete, {**arrays, "units": np.array(units)})
+
+
+def _weighted_triangle(xp: Any, gram: Array) -> Array:
+    """Upper triangle of a symmetric matrix (b, b), weighted so that products of two triangles are full products."""
+    device = array_api_compat.device(gram)
+    flat, weights = _triangle(gram.shape[0])
+    weights = xp.astype(xp.asarray(weights, device=device), gram.dtype)
+    return xp.take(xp.reshape(gram, (-1,)), xp.asarray(flat, device=device), axis=0) * weights
+
+
+@lru_cache(maxsize=4)
+def _triangle(b: int) -> tuple[Any, Any]:
+    rows, columns = np.triu_indices(b)
+    return rows * b + columns, np.where(rows == columns, 1.0, np.sqrt(2.0))
