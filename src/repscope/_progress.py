@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,15 +20,22 @@ def track(items: Iterable[T], description: str, *, total: int | None = None, sho
         show: ``None``: only where stderr is a terminal and rich is installed.
     """
     if show is None:
-        show = sys.stderr.isatty()
+        show = sys.stderr is not None and sys.stderr.isatty()
     if not show:
         yield from items
         return
     try:
         from rich.console import Console
+        from rich.errors import LiveError
         from rich.progress import Progress
     except ImportError:
         yield from items
         return
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with ExitStack() as stack:
+        progress = Progress(console=Console(stderr=True), transient=True)
+        try:
+            stack.enter_context(progress)
+        except LiveError:  # the caller shows a display of their own
+            yield from items
+            return
         yield from progress.track(items, total=total, description=description)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,26 @@ def load_representations(path: str | os.PathLike[str]) -> dict[str, Any]:
     if suffix == ".safetensors":
         return _load_safetensors(path)
     try:
-        stored = np.load(path, allow_pickle=False)
-        arrays = {path.stem: stored} if suffix == ".npy" else {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        arrays = _load_numpy(path)
+    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         what = "holds pickled objects, which are never executed" if "pickle" in str(error) else "could not be read"
         raise FileFormatError(
             f"load: {path} {what} ({error}). Save plain numeric arrays with numpy.savez or safetensors."
         ) from None
     if not arrays:
         raise FileFormatError(f"load: {path} holds no arrays. Save one array for each layer.")
+    return arrays
+
+
+def _load_numpy(path: Path) -> dict[str, Any]:
+    stored = np.load(path, allow_pickle=False)
+    if isinstance(stored, np.ndarray):  # whatever the suffix says
+        return {path.stem: stored}
+    with stored:
+        arrays = {name: stored[name] for name in stored.files}
+    other = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if other:
+        raise ValueError(f"its member {other[0]!r} is no array")
     return arrays
 
 

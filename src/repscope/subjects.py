@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
     """
     if b is None:
         if isinstance(a, Mapping) and a and not _is_layers(a):
+            _check_models("layers", layers, [str(name) for name in a])
             return [_subject(value, str(name), _layers_of(layers, str(name))) for name, value in a.items()], False
         return [_subject(a, _name(a) or "model", layers)], False
     for argument, value in (("a", a), ("b", b)):
@@ -51,7 +53,11 @@ def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
                 f"{len(value)} models. Pass all models in one mapping as a, and leave b out."
             )
     first, second = _two_names(a, b)
-    pair = layers if isinstance(layers, tuple) and len(layers) == 2 else (layers, layers)
+    if isinstance(layers, Mapping):
+        _check_models("layers", layers, [first, second])
+        pair = (_layers_of(layers, first), _layers_of(layers, second))
+    else:
+        pair = layers if isinstance(layers, tuple) and len(layers) == 2 else (layers, layers)
     return [_subject(a, first, pair[0]), _subject(b, second, pair[1])], True
 
 
@@ -69,6 +75,15 @@ def _is_module(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
+def _check_models(argument: str, given: Any, names: Sequence[str]) -> None:
+    unknown = [key for key in given if key not in names] if isinstance(given, Mapping) else []
+    if unknown:
+        raise InputError(
+            f"compare: {argument} must have names of models as keys, got {unknown[0]!r}. There are "
+            f"{', '.join(map(repr, names))}."
+        )
+
+
 def _layers_of(layers: Any, name: str) -> Any:
     return layers.get(name) if isinstance(layers, Mapping) else layers
 
@@ -82,24 +97,40 @@ def _subject(value: Any, name: str, layers: Any) -> Subject:
         value = {name: value}
     if isinstance(value, Mapping) and value and _is_layers(value):
         return Subject(name, arrays=_select(value, layers, name), layers=layers)
+    got = "an empty mapping" if isinstance(value, Mapping) and not value else type(value).__name__
     raise InputError(
         f"compare: {name} must be a torch module, a mapping of layer names to arrays, an array, or a path to stored "
-        f"representations, got {type(value).__name__}."
+        f"representations, got {got}."
     )
 
 
 def _select(arrays: Mapping[str, Any], layers: Any, name: str) -> dict[str, Any]:
     """The chosen layers of a mapping, checked; in the mapping's order."""
+    arrays = {str(key): x for key, x in arrays.items()}
     chosen = list(arrays)
     if layers is not None:
-        patterns = [layers] if isinstance(layers, str) else list(layers)
-        chosen = [key for key in arrays if any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)]
-        for pattern in patterns:
-            if not any(fnmatch.fnmatchcase(key, pattern) for key in arrays):
+        found: set[str] = set()
+        for pattern in [layers] if isinstance(layers, str) else list(layers):
+            if not isinstance(pattern, str):
                 raise InputError(
-                    f"compare: layers must name layers of {name}, got {pattern!r}. It has {', '.join(arrays)}."
+                    f"compare: layers must be names or globs where layers are given as arrays, got {pattern!r}."
                 )
+            # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
+            fits = {pattern} & arrays.keys() or {key for key in arrays if fnmatch.fnmatchcase(key, pattern)}
+            if not fits:
+                near = difflib.get_close_matches(pattern, arrays, n=2, cutoff=0.5)
+                remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_listed(arrays)}."
+                raise InputError(f"compare: layers must name layers of {name}, got {pattern!r}. {remedy}")
+            found |= fits
+        chosen = [key for key in arrays if key in found]
+        if not chosen:
+            raise InputError(f"compare: layers must name at least one layer of {name}, got none.")
     return {key: check_representation("compare", arrays[key], f"layer {key!r} of {name}") for key in chosen}
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(map(repr, list(names)[:8]))
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
 def _name(value: Any) -> str | None:
