@@ -167,16 +167,19 @@ def truncate(state: Decomposition, variance: float) -> Decomposition:
 
 @dataclass(frozen=True)
 class PWCCAState:
-    """A decomposed layer and UᵀX (r, p), its units in the coordinates of the basis, up to one factor."""
+    """A decomposed layer and UᵀX (r, p), its units in the coordinates of the basis, up to one factor.
+
+    None where the layer spans all directions: then every correlation is 1, and the weights do not matter.
+    """
 
     decomposition: Decomposition
-    coordinates: Array
+    coordinates: Array | None
 
 
 def prepare_pwcca(x: Array) -> PWCCAState:
     """Decompose one layer and keep its units for the weights of eq. 9."""
     state, features = decompose_with_features(x)
-    return PWCCAState(state, state.basis.T @ features)
+    return PWCCAState(state, None if state.full else state.basis.T @ features)
 
 
 def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
@@ -186,7 +189,7 @@ def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
         return nothing
     warn_if_forced("pwcca", x, y)
     xp = array_api_compat.array_namespace(x.basis)
-    if x.full or y.full:  # every correlation is 1, so the weights do not matter
+    if state_x.coordinates is None or y.full:
         return xp.mean(_correlations(xp, x, y))
     left, correlations, _ = xp.linalg.svd(x.basis.T @ y.basis, full_matrices=False)
     weights = xp.sum(xp.abs(left.T @ state_x.coordinates), axis=1)  # α_i = Σ_j |⟨h_i, x_j⟩|, H = U left

@@ -18,6 +18,7 @@ from repscope.measures._arrays import (
     number,
     undefined,
 )
+from repscope.measures._decomposition import decompose
 from repscope.measures._messages import check_choice
 
 ProcrustesKind: TypeAlias = Literal["angle", "distance", "squared", "cosine"]
@@ -28,7 +29,7 @@ class ProcrustesState:
     """One centred layer of unit Frobenius norm, and that norm.
 
     Attributes:
-        features: (n, min(n, p)) with ‖features‖_F = 1. Wide layers are rotated into n columns: Procrustes depends on
+        features: (n, p) with ‖features‖_F = 1; where p > n, U S (n, r) of X = U S Vᵀ instead: Procrustes depends on
             XXᵀ only, and p × q products would not fit.
         norm: ‖X‖_F of the centred layer, in units of x.
     """
@@ -40,20 +41,30 @@ class ProcrustesState:
 def prepare(x: Array) -> ProcrustesState:
     """Centre and normalise one checked representation (n, p)."""
     xp = array_api_compat.array_namespace(x)
-    features, scale = center_and_scale(xp, x)
-    n, p = features.shape
-    if p > n and not differentiable(x):
-        features = xp.linalg.qr(features.T)[1].T  # (n, n); Xᵀ = QR, so X Q = Rᵀ
+    features, scale = _narrow(x) if x.shape[1] > x.shape[0] and not differentiable(x) else center_and_scale(xp, x)
     norm = xp.sqrt(frobenius_squared(xp, features))
     if number(norm) != 0.0:
         features = features / norm
     return ProcrustesState(features, norm * scale)
 
 
+def _narrow(x: Array) -> tuple[Array, float]:
+    """U S (n, r) of a wide layer, in units of the number returned with it."""
+    decomposition = decompose(x)
+    basis, singular = decomposition.basis, decomposition.singular_values
+    if decomposition.rank == 0:
+        return detached(x)[:, :1] * 0.0, 1.0
+    scale = number(singular[0])
+    return basis * (singular / scale), scale
+
+
 def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: ProcrustesKind = "angle") -> Array:
     """Procrustes of two prepared layers."""
     x, y = state_x.features, state_y.features
     xp = array_api_compat.array_namespace(x)
+    if x.dtype != y.dtype:  # wide layers come in double precision
+        dtype = xp.result_type(x, y)
+        x, y = xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
     if kind != "distance":
         for name, state in (("x", state_x), ("y", state_y)):
             if number(state.norm) == 0.0:
