@@ -49,8 +49,8 @@ class ModelSource:
         self._fingerprints: list[str] = []
         self._complete = False
         self._pending: Iterator[Any] | None = None
-        first = self._first_batch()
-        infos = [capture.discover(first) for capture in self.captures]
+        self._first = self._first_batch()
+        infos = [capture.discover(self._first) for capture in self.captures]
         self.layers = [capture.names for capture in self.captures]
         several = len(subjects) > 1
         self.names = [
@@ -85,6 +85,13 @@ class ModelSource:
         if not self._complete:
             self.stream(_Blind())
         return sum(self._rows)
+
+    def peek(self, visitor: Visitor) -> None:
+        """Show the batch that the data began with when they were first looked at."""
+        with ExitStack() as stack:
+            for capture in self.captures:
+                stack.enter_context(capture)
+            visitor.end(slice(0, self._run(self._first, visitor)))
 
     def stream(self, visitor: Visitor, *, start: int = 0, stop: int | None = None, step: int = 1) -> None:
         """Run the models on the batches start, start + step, … below stop; all models on one batch before the next."""

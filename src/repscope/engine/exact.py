@@ -14,12 +14,13 @@ import array_api_compat
 import numpy as np
 
 from repscope.engine.accumulate import Matrix, MomentSums, PairSums, TileSums
+from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import native, times_transposed, to_numpy
 from repscope.engine.stream import TILE_ROWS, Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles
-from repscope.measures._arrays import Array
-from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, squared_distances
+from repscope.measures._arrays import Array, widest_float
+from repscope.measures.kernels import RBF, Kernel, Laplace
 
 _ALL = Shard()
 
@@ -66,7 +67,10 @@ class _MomentVisitor:
     def layer(self, index: int, x: Array) -> None:
         x = native(x)
         check_finite(x, self.names[index], self.shard.index + self.done * self.shard.count)
-        self.features.append(self.tiles[index].features(x))
+        # The unbiased estimate is the product of moments less the diagonal's share; where one example outweighs all
+        # others, nearly all of it is subtracted, and only double precision leaves something.
+        xp = array_api_compat.array_namespace(x)
+        self.features.append(xp.astype(self.tiles[index].features(x), widest_float(xp, x), copy=False))
 
     def end(self, rows: slice) -> None:
         xp = array_api_compat.array_namespace(*self.features)
@@ -119,7 +123,7 @@ def accumulate_tiles(
         checkpoint: Called after every block.
     """
     radial = isinstance(kernel, RBF | Laplace)
-    tiles = _fit_bandwidths(source, kernel, bandwidth_examples, seed) if radial else fit_layers(source, kernel)
+    tiles = fit_bandwidths(source, kernel, bandwidth_examples, seed) if radial else fit_layers(source, kernel)
     units = np.array([t.unit for t in tiles])
     sums, done = TileSums(len(tiles)), 0
     if resume is not None:
@@ -232,57 +236,3 @@ def _strict_triangle(m: int) -> Any:
     return rows * m + columns
 
 
-def _fit_bandwidths(source: Source, kernel: Kernel, examples: int, seed: int) -> list[LayerTiles]:
-    """Bandwidth and offset of a radial kernel for every layer, from one pass that keeps a sample of the examples."""
-    assert isinstance(kernel, RBF | Laplace)
-    n = source.n
-    chosen = np.arange(n)
-    if n > examples:
-        chosen = np.sort(np.random.default_rng(seed).choice(n, size=examples, replace=False))
-    fitted = fit_layers(source, kernel)
-    visitor = _SampleVisitor(fitted, chosen)
-    source.stream(visitor)
-    for tiles, parts in zip(fitted, visitor.parts, strict=True):
-        xp = array_api_compat.array_namespace(*parts)
-        squared = squared_distances(xp, _joined(parts))
-        if kernel.sigma is not None:
-            tiles.variance = (kernel.sigma / tiles.scale) ** 2
-        else:
-            tiles.variance = kernel.fraction**2 * _median(xp, squared, kernel, n)
-        if tiles.variance > 0:
-            ratio = squared / tiles.variance
-            typical = xp.exp(-0.5 * ratio) if isinstance(kernel, RBF) else xp.exp(-xp.sqrt(ratio))
-            tiles.offset = float(xp.mean(typical))
-        else:
-            tiles.variance = float("nan")  # at least half of the distances are 0: no bandwidth follows from them
-    return fitted
-
-
-def _median(xp: Any, squared: Array, kernel: RBF | Laplace, n: int) -> float:
-    """Median squared distance of all n examples, from those of a sample."""
-    m = squared.shape[0]
-    if m == n or kernel.median == "off-diagonal":
-        return median_of_distances(xp, squared, kernel.median)
-    # The zero diagonal takes a share 1/n of all n² entries; in the sample it would take 1/m.
-    pairs = to_numpy(squared)[np.triu_indices(m, k=1)]
-    return float(np.quantile(pairs, (n / 2 - 1) / (n - 1)))
-
-
-class _SampleVisitor:
-    """Keeps the features of some examples."""
-
-    def __init__(self, tiles: Sequence[LayerTiles], chosen: Any) -> None:
-        self.tiles, self.chosen = tiles, chosen
-        self.parts: list[list[Array]] = [[] for _ in tiles]
-        self.position = 0
-
-    def layer(self, index: int, x: Array) -> None:
-        x = native(x)
-        begin, end = np.searchsorted(self.chosen, [self.position, self.position + x.shape[0]])
-        if begin < end:
-            xp = array_api_compat.array_namespace(x)
-            rows = xp.asarray(self.chosen[begin:end] - self.position, device=array_api_compat.device(x))
-            self.parts[index].append(self.tiles[index].features(xp.take(x, rows, axis=0)))
-
-    def end(self, rows: slice) -> None:
-        self.position = rows.stop

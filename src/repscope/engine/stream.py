@@ -52,8 +52,28 @@ class Source(Protocol):
     def n(self) -> int:
         """Number of examples; may cost a pass over the data."""
 
+    def peek(self, visitor: Visitor) -> None:
+        """Show some examples of every layer, the same whenever asked, without using up what comes only once."""
+
     def stream(self, visitor: Visitor, *, start: int = 0, stop: int | None = None, step: int = 1) -> None:
         """Run through the batches with numbers start, start + step, … below stop."""
+
+
+class Together:
+    """Several visitors of one stream."""
+
+    def __init__(self, visitors: Sequence[Visitor]) -> None:
+        self.visitors = tuple(visitors)
+
+    def layer(self, index: int, x: Array) -> None:
+        """Show it to all."""
+        for visitor in self.visitors:
+            visitor.layer(index, x)
+
+    def end(self, rows: slice) -> None:
+        """Tell all."""
+        for visitor in self.visitors:
+            visitor.end(rows)
 
 
 class ArraySource:
@@ -82,6 +102,13 @@ class ArraySource:
             starts.pop()
         return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], n], strict=True)]
 
+    def peek(self, visitor: Visitor) -> None:
+        """Show examples from all over the arrays, so that no order of them matters."""
+        step = -(-self.n // TILE_ROWS)
+        for index, x in enumerate(self.arrays):
+            visitor.layer(index, x[::step, :])
+        visitor.end(slice(0, 0))
+
     def stream(self, visitor: Visitor, *, start: int = 0, stop: int | None = None, step: int = 1) -> None:
         """Run through the slices with numbers start, start + step, … below stop."""
         for rows in self.slices()[start:stop:step]:
@@ -91,9 +118,9 @@ class ArraySource:
 
 
 def fit_layers(source: Source, kernel: Kernel) -> list[LayerTiles]:
-    """Shift and scale of every layer from the first batch, the same in every process that shares the work."""
+    """Shift and scale of every layer from a few examples, the same in every process that shares the work."""
     visitor = _FitVisitor(source, kernel)
-    source.stream(visitor, stop=1)
+    source.peek(visitor)
     return visitor.tiles
 
 
@@ -103,9 +130,8 @@ class _FitVisitor:
         self.tiles: list[LayerTiles] = []
 
     def layer(self, index: int, x: Array) -> None:
-        x = native(x)
-        check_finite(x, self.names[index], 0)
-        self.tiles.append(LayerTiles.fit(self.kernel, x))
+        with np.errstate(invalid="ignore", over="ignore"):  # the stream itself tells where the first NaN is
+            self.tiles.append(LayerTiles.fit(self.kernel, native(x)))
 
     def end(self, rows: slice) -> None:
         pass
@@ -125,7 +151,8 @@ def check_finite(x: Array, name: str, batch: int) -> None:
     """Refuse NaN and infinity; name the layer and the batch."""
     xp = array_api_compat.array_namespace(x)
     # A product with ones reads the memory once and meets every NaN; only an overflow needs the second look.
-    total = float(xp.sum(x @ xp.ones((x.shape[1],), dtype=x.dtype, device=array_api_compat.device(x))))
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = float(xp.sum(x @ xp.ones((x.shape[1],), dtype=x.dtype, device=array_api_compat.device(x))))
     if math.isfinite(total) or bool(xp.all(xp.isfinite(x))):
         return
     found = "NaN" if bool(xp.any(xp.isnan(x))) else "infinity"
