@@ -1,14 +1,18 @@
 """Matrix products on the fastest route this machine offers.
 
-On some processors one library's product runs at half the rate of another's on the same memory, so the first large
-product on the CPU measures numpy's and torch's once and the winner is kept for the process.
+On some processors one library's product runs at half the rate of another's on the same memory, and two thread pools in
+one process can slow each other tenfold, so the first large product on the CPU measures numpy's and torch's as they will
+be used, between operations of torch, and the winner is kept for the process.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import array_api_compat
@@ -18,56 +22,84 @@ from repscope.measures._arrays import Array
 
 Route = Literal["numpy", "torch"]
 
-_WORTH_MEASURING = 1 << 26
+_WORTH_MEASURING = 1 << 24
 """Multiplications below which the choice of route does not matter."""
 
-_SAMPLE = (384, 4096)
+_SAMPLE = (256, 8192)
+"""Shape of the matrix whose products are measured: a batch of a middling layer."""
+
+_ROW_BLOCKS = 4
+"""Blocks of rows in which torch's symmetric product is computed; five eighths of the full product's work."""
 
 
 def times_transposed(a: Array, b: Array) -> Array:
-    """A bᵀ for (m, p) and (k, p); symmetric products (``b is a``) take half the work where the library knows how."""
+    """Product a bᵀ for (m, p) and (k, p); a symmetric product (``b is a``) leaves out most of the mirror image's work."""
     if not isinstance(a, np.ndarray):
+        return _torch_symmetric(a) if b is a and array_api_compat.is_torch_array(a) else a @ b.T
+    if a.shape[0] * a.shape[1] * b.shape[0] < _WORTH_MEASURING or fastest_route() == "numpy":
         return a @ b.T
-    if a.shape[0] * a.shape[1] * b.shape[0] < _WORTH_MEASURING or fastest_route(b is a) == "numpy":
-        return a @ b.T
+    return _torch_product(a, b)
+
+
+def _torch_product(a: Any, b: Any) -> Any:
+    if b is a:
+        return _torch_symmetric(_tensor(a)).numpy()
+    return (_tensor(a) @ _tensor(b).T).numpy()
+
+
+def _tensor(a: Any) -> Any:
+    """A tensor on the same memory; of read-only arrays a copy, because torch cannot mark its memory so."""
     import torch
 
-    return (torch.from_numpy(a) @ torch.from_numpy(b).T).numpy()
+    return torch.from_numpy(a if a.flags.writeable else a.copy())
 
 
-def fastest_route(symmetric: bool) -> Route:
-    """Which library multiplies single-precision matrices faster on this machine's CPU."""
+def _torch_symmetric(a: Any) -> Any:
+    """Product a aᵀ in blocks of rows, each from the diagonal on, then mirrored."""
+    m = a.shape[0]
+    if m < 16 * _ROW_BLOCKS:
+        return a @ a.T
+    product = a.new_empty((m, m))
+    edges = [m * i // _ROW_BLOCKS for i in range(_ROW_BLOCKS + 1)]
+    for begin, end in pairwise(edges):
+        product[begin:end, begin:] = a[begin:end] @ a[begin:].T
+        product[end:, begin:end] = product[begin:end, end:].T
+    return product
+
+
+def fastest_route() -> Route:
+    """Which library multiplies faster on this machine's CPU, in the company it will have."""
     if "torch" not in sys.modules:
         return "numpy"
-    seconds = _seconds(symmetric)
+    seconds = _seconds()
     return min(seconds, key=lambda route: seconds[route])
 
 
 def flops_per_second() -> float:
-    """Rate of the fastest single-precision product on the CPU, in floating-point operations per second."""
+    """Rate of a single-precision symmetric product on the CPU, its mirror image counted, in operations per second."""
     rows, columns = _SAMPLE
-    return 2.0 * rows * rows * columns / min(_seconds(False).values())
+    return 2.0 * rows * rows * columns / min(_seconds().values())
 
 
 @cache
-def _seconds(symmetric: bool) -> dict[Route, float]:
-    """Time of one product on each route, measured once per process (some 50 ms)."""
+def _seconds() -> dict[Route, float]:
+    """Median time of one symmetric product on each route, measured once per process (some 100 ms)."""
     import torch
 
     a = np.random.default_rng(0).standard_normal(_SAMPLE, dtype=np.float32)
-    b = a if symmetric else a.copy()
-    ta, tb = torch.from_numpy(a), torch.from_numpy(b)
-    return {"numpy": _best_of(3, lambda: a @ b.T), "torch": _best_of(3, lambda: ta @ tb.T)}
+    tensor = torch.from_numpy(a)
 
+    def median(work: Callable[[], object]) -> float:
+        times = []
+        for repeat in range(6):
+            torch.relu(tensor)  # its threads still wait for more when the product begins, as after a forward pass
+            start = time.perf_counter()
+            work()
+            if repeat:  # the first is for warming up
+                times.append(time.perf_counter() - start)
+        return statistics.median(times)
 
-def _best_of(repeats: int, work: Any) -> float:
-    work()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
+    return {"numpy": median(lambda: a @ a.T), "torch": median(lambda: _torch_symmetric(tensor))}
 
 
 def native(x: Array) -> Array:
