@@ -12,11 +12,13 @@ import numpy as np
 from repscope.engine.accumulate import BatchSums, Matrix
 from repscope.engine.drift import DriftStatistic
 from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
-from repscope.engine.products import native, times_transposed
+from repscope.engine.products import native, promoted, times_transposed
 from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
-from repscope.engine.tiles import LayerTiles
+from repscope.engine.tiles import LayerTiles, tileable
+from repscope.errors import CaptureWarning, InputError
 from repscope.measures._arrays import Array
-from repscope.measures.kernels import Estimator, Kernel, center_gram
+from repscope.measures._messages import warn
+from repscope.measures.kernels import Estimator, Kernel, center_gram, gram_matrix, minimum_examples
 
 LARGEST_MEAN = 10.0
 """Squared length of the mean over the spread around it, up to which Gram entries are centred after the product.
@@ -24,6 +26,10 @@ LARGEST_MEAN = 10.0
 Centring the features first costs several passes over the activations. Centring their Gram matrix costs next to nothing
 and loses the digits that the mean takes up: one, at this bound. Layers beyond it are shifted first.
 """
+
+
+_SAFE_SCALES = (2.0**-30, 2.0**30)
+"""Size of the features between which products of raw single-precision features stay far from its limits."""
 
 
 def batch_sums(source: Source, kernel: Kernel, estimator: Estimator) -> tuple[BatchSums, Matrix, list[str]]:
@@ -102,29 +108,52 @@ class _BatchVisitor:
             ]
 
     def layer(self, index: int, x: Array) -> None:
-        x = native(x)
+        if x.shape[0] < minimum_examples(self.estimator):
+            return
+        activations, x = x, native(x)
         batch = self.shard.index + self.done * self.shard.count
         xp = array_api_compat.array_namespace(x)
-        gram = self._linear_gram(xp, x, self.tiles[index]) if self.kernel.homogeneous else self.kernel.gram(x)
-        triangle = _weighted_triangle(xp, center_gram(gram, self.estimator))
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self.kernel.homogeneous:
+                gram = self._linear_gram(xp, x, self.tiles[index])
+            elif tileable(self.kernel):
+                gram = self.kernel.gram(x)
+            else:
+                check_finite(x, self.names[index], batch)
+                gram = native(gram_matrix(self.kernel, promoted(activations)))
+            triangle = _weighted_triangle(xp, center_gram(gram, self.estimator))
         if not bool(xp.isfinite(xp.sum(triangle))):
             check_finite(x, self.names[index], batch)
         self.drift[index].update(x)
         self.triangles[index] = triangle
 
     def _linear_gram(self, xp: Any, x: Array, tiles: LayerTiles) -> Array:
-        gram = times_transposed(x, x) / tiles.scale**2
-        n = x.shape[0]
-        trace = float(xp.sum(xp.linalg.diagonal(gram)))
-        mean = float(xp.sum(gram)) / n  # n |mean|²
-        if mean <= LARGEST_MEAN * (trace - mean):
-            return gram
+        if _SAFE_SCALES[0] < tiles.scale < _SAFE_SCALES[1]:
+            gram = times_transposed(x, x) / tiles.scale**2
+            n = x.shape[0]
+            trace = float(xp.sum(xp.linalg.diagonal(gram)))
+            mean = float(xp.sum(gram)) / n  # n |mean|²
+            if mean <= LARGEST_MEAN * (trace - mean):
+                return gram
         features = tiles.features(x)
         return times_transposed(features, features)
 
     def end(self, rows: slice) -> None:
-        xp = array_api_compat.array_namespace(self.triangles[0])
-        self.sums.update(stacked_products(xp.stack(self.triangles)), rows.stop - rows.start, self.estimator)
+        examples, least = rows.stop - rows.start, minimum_examples(self.estimator)
+        if examples >= least:
+            xp = array_api_compat.array_namespace(self.triangles[0])
+            self.sums.update(stacked_products(xp.stack(self.triangles)), examples, self.estimator)
+        elif rows.start == 0:
+            raise InputError(
+                f"compare: a batch must hold at least {least} examples for the {self.estimator} estimator, got "
+                f"{examples}. Use a larger batch_size=, or pairs='all'."
+            )
+        else:
+            warn(
+                f"compare: examples {rows.start} to {rows.stop - 1} are left out, because their batch holds fewer than "
+                f"the {least} that the {self.estimator} estimator needs. Use batches of one size.",
+                CaptureWarning,
+            )
         self.triangles = [None] * len(self.triangles)
         self.done += 1
         if self.checkpoint is not None:

@@ -77,7 +77,8 @@ class _MomentVisitor:
         together = xp.concat(self.features, axis=1)  # (b, P)
         squares = xp.stack([xp.sum(f * f, axis=1) for f in self.features], axis=1)  # (b, L)
         self.features = []
-        moments = to_numpy(times_transposed(together.T, together.T))
+        columns = together.T
+        moments = to_numpy(times_transposed(columns, columns))
         self.sums.update(moments, to_numpy(together), to_numpy(squares))
         self.done += 1
         if self.checkpoint is not None:
@@ -234,5 +235,3 @@ def _strict_triangle(m: int) -> Any:
     """Flat indices of the entries above the diagonal of a matrix (m, m)."""
     rows, columns = np.triu_indices(m, k=1)
     return rows * m + columns
-
-

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import array_api_compat
 import numpy as np
 
-from repscope.measures._arrays import Array
+from repscope.measures._arrays import Array, widest_float
 
 Route = Literal["numpy", "torch"]
 
@@ -103,21 +103,26 @@ def _seconds() -> dict[Route, float]:
 
 
 def native(x: Array) -> Array:
-    """The array as the engine works on it: on the CPU a numpy view of the same memory, half precision as single."""
+    """The array as the engine works on it: promoted, and on the CPU a numpy view of the same memory."""
+    x = promoted(x)
+    if array_api_compat.is_torch_array(x):
+        return x.numpy() if x.device.type == "cpu" else x
+    return x if array_api_compat.is_cupy_array(x) else np.asarray(x)
+
+
+def promoted(x: Array) -> Array:
+    """The array in its own library with half precision as single, and what is no float as double."""
     if array_api_compat.is_torch_array(x):
         import torch
 
         x = x.detach()
-        if x.dtype not in (torch.float32, torch.float64):
-            x = x.float() if x.dtype.is_floating_point else x.double()
-        return x.numpy() if x.device.type == "cpu" else x
-    if array_api_compat.is_cupy_array(x):
+        if x.dtype in (torch.float32, torch.float64):
+            return x
+        return x.float() if x.dtype.is_floating_point else x.double()
+    if str(x.dtype) in ("float32", "float64"):
         return x
-    x = np.asarray(x)
-    if x.dtype not in (np.float32, np.float64):
-        # The bfloat16 of JAX is of no kind that numpy knows.
-        return x.astype(np.float32 if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else np.float64)
-    return x
+    xp = array_api_compat.array_namespace(x)
+    return xp.astype(x, xp.float32 if str(x.dtype) in ("float16", "bfloat16") else widest_float(xp, x))
 
 
 def to_numpy(x: Array) -> Any:
