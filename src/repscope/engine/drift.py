@@ -94,4 +94,4 @@ class DriftStatistic:
         within = 2 / (9 * (sum(self.counts) - len(self.counts)))
         root = f ** (1 / 3)
         deviate = ((1 - within) * root - (1 - between)) / math.sqrt(within * root * root + between)
-        return deviate > self.THRESHOLD
+        return bool(deviate > self.THRESHOLD)
