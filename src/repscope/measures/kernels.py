@@ -308,12 +308,11 @@ def gram_matrix(kernel: Kernel, x: Array) -> Array:
 
 def squared_distances(xp: Namespace, x: Array) -> Array:
     """Squared Euclidean distances (n, n) between the rows of centred ``x`` (n, p); exact zeros on the diagonal."""
-    squares = xp.sum(x * x, axis=1)
     products = x @ x.T
-    products *= 2.0
+    # Squares from the same product: rounded alike, they cancel to zero where two examples coincide.
+    squares = xp.linalg.diagonal(products)
     distances = squares[:, None] + squares[None, :]
-    distances -= products
-    # Rounding can leave −1e-16 where two examples coincide.
+    distances -= 2.0 * products
     distances = xp.where(distances > 0, distances, _zero(xp, distances))
     return without_diagonal(xp, distances)
 

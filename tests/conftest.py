@@ -1,0 +1,85 @@
+"""Shared fixtures: the array libraries that every measure must serve, and repeatable property tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, max_examples=40, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library under test.
+
+    Attributes:
+        name: For the test's id.
+        array: From numpy to the library, dtype kept where the library has it.
+        scalar: The type of a 0-dimensional result.
+        double: Whether it computes in float64.
+    """
+
+    name: str
+    array: Callable[[np.ndarray], Any]
+    scalar: type
+    double: bool = True
+
+    def close(self, actual: Any, expected: float, *, rtol: float = 1e-9, atol: float = 1e-12) -> None:
+        """Assert that a result of this library is ``expected``, as far as its precision goes."""
+        assert isinstance(actual, self.scalar), f"{type(actual)} is no scalar of {self.name}"
+        assert actual.ndim == 0
+        slack = {} if self.double else {"rtol": 2e-4, "atol": 2e-4}
+        np.testing.assert_allclose(float(actual), expected, **({"rtol": rtol, "atol": atol} | slack))
+
+
+LIBRARIES = ("numpy", "numpy-readonly", "torch", "jax", "jax-double", "array-api-strict")
+
+
+def library(name: str) -> Library:
+    """The library of this name; skips the test where it is not installed."""
+    if name == "numpy":
+        return Library(name, np.asarray, np.floating)
+    if name == "numpy-readonly":
+
+        def frozen(x: np.ndarray) -> np.ndarray:
+            x = np.array(x)
+            x.flags.writeable = False
+            return x
+
+        return Library(name, frozen, np.floating)
+    if name == "torch":
+        torch = pytest.importorskip("torch")
+        return Library(name, lambda x: torch.from_numpy(np.array(x)), torch.Tensor)
+    if name.startswith("jax"):
+        jax = pytest.importorskip("jax")
+        jax.config.update("jax_disable_most_optimizations", True)  # compiles faster than it would compute
+        double = name == "jax-double"
+        dtype = None if double else np.float32
+        return Library(name, lambda x: jax.numpy.asarray(np.asarray(x, dtype=dtype)), jax.Array, double)
+    strict = pytest.importorskip("array_api_strict")
+    return Library(name, strict.asarray, strict.asarray(0.0).__class__)
+
+
+@pytest.fixture(params=LIBRARIES)
+def xp(request: pytest.FixtureRequest) -> Iterator[Library]:
+    """Each array library in turn."""
+    found = library(request.param)
+    if request.param == "jax-double":
+        import jax
+
+        with jax.enable_x64(True):
+            yield found
+    else:
+        yield found
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20190515)
