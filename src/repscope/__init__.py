@@ -3,7 +3,7 @@
 Representations are matrices (examples, features). The measures take two of them; :func:`compare` takes whole models.
 """
 
-from repscope.compare import compare, representations
+from repscope.compare import compare, compare_part, merge, plan_comparison, representations
 from repscope.comparison import Comparison, Match, load
 from repscope.errors import (
     CaptureError,
@@ -51,11 +51,14 @@ __all__ = [
     "cca",
     "cka",
     "compare",
+    "compare_part",
     "configure",
     "hsic",
     "linear_regression",
     "load",
     "measures",
+    "merge",
+    "plan_comparison",
     "procrustes",
     "pwcca",
     "representations",

@@ -62,6 +62,14 @@ class ModelSource:
         self.examples_per_item = [info.examples_per_item for layer_infos in infos for info in layer_infos]
 
     @property
+    def identity(self) -> str:
+        """A hash of the models' weights and of the first batch."""
+        from repscope.capture import fingerprint
+
+        weights = [capture.model.state_dict() for capture in self.captures]
+        return fingerprint([self._first, *weights])
+
+    @property
     def batches_expected(self) -> int | None:
         """Number of batches, where the data tell it."""
         return len(self._rows) if self._complete else length_hint(self.data) or None

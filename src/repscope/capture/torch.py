@@ -82,7 +82,7 @@ class Capture:
             raise InputError(f"Capture: {name} must be a torch.nn.Module, got {type(model).__name__}.")
         self.name = name
         self.layers: tuple[LayerInfo, ...] = ()
-        self._model = model
+        self.model = model
         self._root = unwrap(model)
         self._table = ModuleTable.of(model)
         self._wanted = select(layers, self._table)
@@ -99,7 +99,7 @@ class Capture:
         return tuple(layer.name for layer in self.layers)
 
     def __enter__(self) -> Self:
-        observing = _observing(self._model)
+        observing = _observing(self.model)
         observing.__enter__()
         self._open.append(observing)
         return self
@@ -180,7 +180,7 @@ class Capture:
         return {name: copies[name] for name in self.names}
 
     def _observed(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._open else _observing(self._model)
+        return nullcontext() if self._open else _observing(self.model)
 
     def _call(self, batch: Batch) -> None:
         device, dtype = _device_and_dtype(self._root)

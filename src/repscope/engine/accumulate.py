@@ -65,7 +65,6 @@ class PairSums:
         n = self.n
         return self.centered_products(estimator) / (n * (n - 3) if estimator == "unbiased" else (n - 1) ** 2)
 
-
     def vanishing(self, estimator: Estimator, itemsize: int) -> npt.NDArray[np.bool_]:
         """Layers (L,) whose centred Gram matrix is zero as far as entries of ``itemsize`` bytes can tell.
 

@@ -33,7 +33,7 @@ _ROW_BLOCKS = 4
 
 
 def times_transposed(a: Array, b: Array) -> Array:
-    """Product a bᵀ for (m, p) and (k, p); a symmetric product (``b is a``) leaves out most of the mirror image's work."""
+    """Product a bᵀ for (m, p) and (k, p); a symmetric one (``b is a``) leaves out most of the mirror image's work."""
     if not isinstance(a, np.ndarray):
         return _torch_symmetric(a) if b is a and array_api_compat.is_torch_array(a) else a @ b.T
     if a.shape[0] * a.shape[1] * b.shape[0] < _WORTH_MEASURING or fastest_route() == "numpy":

@@ -1,0 +1,77 @@
+"""The same sums over several processes, with torch.distributed (gloo on CPUs, nccl on GPUs)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from repscope.engine.partial import Partial, Shard
+from repscope.errors import RepscopeError
+
+
+class RankError(RepscopeError, RuntimeError):
+    """Another process of the group has died or does not answer."""
+
+
+def launched() -> bool:
+    """Whether this process was started by torchrun (or the like) together with others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def join(timeout_seconds: float = 1800.0) -> Shard:
+    """Join the group that torchrun has started, where that was not done; return this process's share."""
+    from datetime import timedelta
+
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        try:
+            distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+        except (RuntimeError, ValueError) as error:
+            raise RankError(f"distributed: the processes could not meet ({_first_line(error)}).") from error
+    return current()
+
+
+def current() -> Shard:
+    """This process's share of the work: its rank among all, or all of it where there is no group."""
+    import sys
+
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return Shard()
+    return Shard(distributed.get_rank(), distributed.get_world_size())
+
+
+def gather(partial: Partial) -> Sequence[Partial]:
+    """Every process's partial result, on every process.
+
+    Raises:
+        RankError: A process has died; no partial numbers come back.
+    """
+    from torch import distributed
+
+    parts: list[Any] = [None] * partial.shard.count
+    try:
+        distributed.all_gather_object(parts, partial)
+    except RuntimeError as error:
+        raise RankError(
+            f"distributed: rank {partial.shard.index} has finished its share, but another of the "
+            f"{partial.shard.count} ranks has died or does not answer ({_first_line(error)}). "
+            "Start again; with a checkpoint, finished shares are not computed twice."
+        ) from error
+    return parts
+
+
+def leave() -> None:
+    """Leave the group, where there is one."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

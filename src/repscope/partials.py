@@ -1,0 +1,114 @@
+"""Files of unfinished work: checkpoints of one process, and the shares of jobs that run apart."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repscope import _container
+from repscope.engine.partial import Partial, Shard
+from repscope.errors import FileFormatError, InputError
+
+_FORMAT = "repscope-partial"
+_VERSION = 1
+
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
+
+
+class PartialFile:
+    """One file that holds what a share of the work has added up so far, and what the work is.
+
+    Attributes:
+        path: Where it lies.
+        facts: What is computed; two files belong together only where these agree.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.facts = _container.plain("facts", facts)
+        self._last = time.monotonic()
+
+    def save(self, partial: Partial) -> None:
+        """Write the state; the file before stays until the new one is whole."""
+        state = {
+            "route": partial.route,
+            "shard": [partial.shard.index, partial.shard.count],
+            "done": partial.done,
+            "complete": partial.complete,
+        }
+        facts = {"work": self.facts, "state": state}
+        _container.write("checkpoint", self.path, name=_FORMAT, version=_VERSION, facts=facts, arrays=partial.arrays)
+        self._last = time.monotonic()
+
+    def checkpoint(self, partial: Partial) -> None:
+        """Write the state where the last writing is some seconds ago."""
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_CHECKPOINTS:
+            self.save(partial)
+
+    def resume(self, shard: Shard) -> Partial | None:
+        """The state in the file, or None where there is no file.
+
+        Raises:
+            InputError: The file holds other work.
+            FileFormatError: It is damaged or no file of this kind.
+        """
+        if not self.path.exists():
+            return None
+        facts, partial = read_partial(self.path)
+        if different := differences(facts, self.facts):
+            raise InputError(
+                f"compare: the checkpoint {self.path} must be of this comparison, got another {different}. "
+                "Remove the file to start anew, or name another."
+            )
+        if partial.shard != shard:
+            raise InputError(
+                f"compare: the checkpoint {self.path} must be of share {shard.index + 1} of {shard.count}, got "
+                f"{partial.shard.index + 1} of {partial.shard.count}. Name one file for each share."
+            )
+        return partial
+
+
+def read_partial(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Partial]:
+    """What the work is, and what has been added up.
+
+    Raises:
+        InputError: There is no such file.
+        FileFormatError: It is damaged or no file of this kind.
+    """
+    facts, arrays = _container.read("merge", path, name=_FORMAT, version=_VERSION)
+    try:
+        state = facts["state"]
+        shard = Shard(*state["shard"])
+        return facts["work"], Partial(state["route"], shard, state["done"], state["complete"], arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"merge: {path} could not be read as a partial result ({error!r}).") from None
+
+
+def read_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[dict[str, Any], list[Partial]]:
+    """The partial results of one comparison.
+
+    Raises:
+        InputError: No paths, or files of different comparisons.
+    """
+    if not paths:
+        raise InputError("merge: paths must name at least one partial result, got none.")
+    facts, first = read_partial(paths[0])
+    partials = [first]
+    for path in paths[1:]:
+        other, partial = read_partial(path)
+        if different := differences(facts, other):
+            raise InputError(
+                f"merge: all partial results must be of one comparison, got another {different} in {path} than in "
+                f"{paths[0]}. Run all jobs with the same models, data and settings (memory= included)."
+            )
+        partials.append(partial)
+    return facts, partials
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Names of the facts in which two pieces of work differ, or an empty text."""
+    keys = [key for key in {**one, **other} if key not in ("created", "versions") and one.get(key) != other.get(key)]
+    return ", ".join(sorted(keys))
