@@ -27,7 +27,7 @@ from repscope.engine.tiles import tileable
 from repscope.errors import InputError
 from repscope.measures.catalog import ConfiguredMeasure, describe
 from repscope.measures.kernels import RBF, Laplace, as_kernel, check_estimator
-from repscope.partials import PartialFile
+from repscope.partials import PartialFile, read_partial
 from repscope.subjects import Subject, check_examples
 
 Forward = Callable[..., Any] | None
@@ -58,6 +58,14 @@ class Job:
     seed: int
     progress: bool | None
     checkpoint: str | os.PathLike[str] | None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and os.path.exists(self.checkpoint):
+            # What is free and how fast the machine is may have changed since; the plan must not.
+            facts, _ = read_partial(self.checkpoint)
+            self.memory = facts["memory"]
+            if self.pairs == "auto":
+                self.pairs = facts["comparison"]["conventions"]["pairs"]
 
     # -- the three things one can ask for ---------------------------------------------------------------------
 
@@ -299,6 +307,7 @@ class Job:
             "rows": rows,
             "columns": columns,
             "minimum_examples": declared.minimum_examples,
+            "memory": self.memory,
             "identity": opened.identity(),
         }
 

@@ -60,7 +60,7 @@ class PartialFile:
         facts, partial = read_partial(self.path)
         if different := differences(facts, self.facts):
             raise InputError(
-                f"compare: the checkpoint {self.path} must be of this comparison, got another {different}. "
+                f"compare: the checkpoint {self.path} must be of this comparison, got one with other {different}. "
                 "Remove the file to start anew, or name another."
             )
         if partial.shard != shard:
@@ -101,7 +101,7 @@ def read_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[dict[str, Any], l
         other, partial = read_partial(path)
         if different := differences(facts, other):
             raise InputError(
-                f"merge: all partial results must be of one comparison, got another {different} in {path} than in "
+                f"merge: all partial results must be of one comparison, got other {different} in {path} than in "
                 f"{paths[0]}. Run all jobs with the same models, data and settings (memory= included)."
             )
         partials.append(partial)
@@ -109,6 +109,17 @@ def read_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[dict[str, Any], l
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Names of the facts in which two pieces of work differ, or an empty text."""
-    keys = [key for key in {**one, **other} if key not in ("created", "versions") and one.get(key) != other.get(key)]
-    return ", ".join(sorted(keys))
+    """In words, what two pieces of work differ in; an empty text where they are the same."""
+    found = []
+    if one["names"] != other["names"] or one["rows"] != other["rows"] or one["columns"] != other["columns"]:
+        found.append("layers")
+    first, second = one["comparison"], other["comparison"]
+    if first["measure"] != second["measure"]:
+        found.append(f"measure ({first['measure']}, {second['measure']})")
+    old, new = first["conventions"], second["conventions"]
+    found += [f"{key} ({old.get(key)}, {new.get(key)})" for key in {**old, **new} if old.get(key) != new.get(key)]
+    if first["seeds"] != second["seeds"]:
+        found.append(f"seed ({first['seeds']}, {second['seeds']})")
+    if not found and one["identity"] != other["identity"]:
+        found.append("models or data")
+    return ", ".join(found)

@@ -1,0 +1,193 @@
+"""Work that is divided, interrupted or merged gives the numbers of one undisturbed process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import repscope
+
+torch = pytest.importorskip("torch")
+
+from repscope.engine.partial import Partial, Shard, merge  # noqa: E402
+from repscope.partials import PartialFile, read_partial  # noqa: E402
+from tests.parts.networks import images, network  # noqa: E402
+
+# Routes: the smallest batches (and memory for one tile of them) make blocks of rows and several passes.
+ROUTES = {
+    "batch": {"pairs": "batch"},
+    "moments": {"pairs": "all"},
+    "memory": {"pairs": "all", "kernel": repscope.RBF(0.5)},
+    "passes": {"pairs": "all", "kernel": repscope.RBF(0.5), "memory": "90KB"},
+}
+
+
+def settings(route: str) -> dict[str, object]:
+    return {"data": images(), "batch_size": 20, **ROUTES[route]}
+
+
+@pytest.fixture
+def models():
+    return network(0), network(1)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 20])
+@pytest.mark.parametrize("route", ROUTES)
+def test_shares_of_the_work_merge_to_the_whole(route, shards, models, tmp_path):
+    whole = repscope.compare(*models, **settings(route))
+    assert whole.conventions["route"] == route
+    paths = [tmp_path / f"{k}.partial" for k in range(shards)]
+    for k, path in enumerate(paths):
+        repscope.compare_part(*models, shard=(k + 1, shards), path=path, **settings(route))
+    merged = repscope.merge(paths[::-1])
+    np.testing.assert_allclose(merged.values, whole.values, rtol=0, atol=1e-12)
+    assert merged.n == whole.n == 203
+    assert merged.row_layers == whole.row_layers
+    assert merged.conventions == whole.conventions
+
+
+class Interrupt(torch.utils.data.Dataset):
+    """Raises KeyboardInterrupt at one item, once."""
+
+    def __init__(self, at: int) -> None:
+        self.images, self.at = images(), at
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if index == self.at:
+            self.at = -1
+            raise KeyboardInterrupt
+        return self.images[index]
+
+
+@pytest.mark.parametrize(("route", "at"), [("batch", 130), ("moments", 130), ("passes", 199)])
+def test_an_interrupted_comparison_goes_on_where_it_was(route, at, models, tmp_path, monkeypatch):
+    monkeypatch.setattr("repscope.partials.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    data, path = Interrupt(at), tmp_path / "sums.partial"
+    if route == "passes":  # let the first pass and some blocks of rows go by
+        data.at = -1
+        passes = iter(range(100))
+        original = repscope.sources.ModelSource.stream
+
+        def stream(self, visitor, **limits):
+            if next(passes) == 4:
+                data.at = at
+            original(self, visitor, **limits)
+
+        monkeypatch.setattr("repscope.sources.ModelSource.stream", stream)
+    with pytest.raises(KeyboardInterrupt):
+        repscope.compare(*models, checkpoint=path, **{**settings(route), "data": data})
+    _, partial = read_partial(path)
+    assert partial.done > 0
+    assert not partial.complete
+    data.at = -1
+    monkeypatch.undo()
+    resumed = repscope.compare(*models, checkpoint=path, **{**settings(route), "data": data})
+    whole = repscope.compare(*models, **settings(route))
+    np.testing.assert_allclose(resumed.values, whole.values, rtol=0, atol=1e-12)
+    assert read_partial(path)[1].complete
+
+
+def test_a_checkpoint_keeps_its_plan_when_memory_changes(models, tmp_path, monkeypatch):
+    path = tmp_path / "sums.partial"
+    setting = {**settings("passes"), "memory": None}
+    monkeypatch.setattr("repscope.engine.plan.available_memory", lambda: 180 * 1024.0)
+    first = repscope.compare(*models, checkpoint=path, **setting)
+    monkeypatch.setattr("repscope.engine.plan.available_memory", lambda: 2.0**30)
+    again = repscope.compare(*models, checkpoint=path, **setting)
+    assert first.conventions["route"] == again.conventions["route"] == "passes"
+    np.testing.assert_array_equal(first.values, again.values)
+
+
+def test_a_finished_checkpoint_is_used_as_it_is(models, tmp_path):
+    path = tmp_path / "sums.partial"
+    first = repscope.compare(*models, checkpoint=path, **settings("batch"))
+    again = repscope.compare(*models, checkpoint=path, **settings("batch"))
+    np.testing.assert_array_equal(first.values, again.values)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"data": images(203) + 1}, "models or data"),
+        ({"estimator": "biased"}, r"estimator \(unbiased, biased\)"),
+        ({"layers": ["0", "2"]}, "layers"),
+        ({"measure": "hsic"}, r"measure \(cka, hsic\)"),
+        ({"seed": 3}, "seed"),
+    ],
+)
+def test_a_checkpoint_of_other_work_is_refused(change, named, models, tmp_path):
+    path = tmp_path / "sums.partial"
+    repscope.compare(*models, checkpoint=path, **settings("batch"))
+    with pytest.raises(repscope.InputError, match=rf"must be of this comparison, got one with other {named}"):
+        repscope.compare(*models, checkpoint=path, **{**settings("batch"), **change})
+
+
+def test_a_checkpoint_is_for_sums_only(models, tmp_path):
+    with pytest.raises(repscope.InputError, match="checkpoint must be left out but for one measure"):
+        repscope.compare(*models, checkpoint=tmp_path / "x", measure="procrustes", data=images())
+    with pytest.raises(repscope.InputError, match="measure must be hsic or cka"):
+        repscope.compare_part(*models, shard=(1, 2), path=tmp_path / "x", measure="cca", data=images())
+
+
+def test_a_checkpoint_of_another_share_is_refused(models, tmp_path):
+    path = tmp_path / "sums.partial"
+    repscope.compare_part(*models, shard=(1, 2), path=path, **settings("batch"))
+    with pytest.raises(repscope.InputError, match="must be of share 2 of 2, got 1 of 2"):
+        repscope.compare_part(*models, shard=(2, 2), path=path, **settings("batch"))
+
+
+def test_merge_names_what_is_missing_doubled_or_foreign(models, tmp_path):
+    paths = [tmp_path / f"{k}.partial" for k in range(3)]
+    for k, path in enumerate(paths):
+        repscope.compare_part(*models, shard=(k + 1, 3), path=path, **settings("batch"))
+    with pytest.raises(repscope.InputError, match=r"got shares \[1, 3\], without \[2\]"):
+        repscope.merge([paths[0], paths[2]])
+    with pytest.raises(repscope.InputError, match=r"twice \[1\]"):
+        repscope.merge([paths[0], *paths])
+    other = tmp_path / "other.partial"
+    repscope.compare_part(*models, shard=(2, 3), path=other, estimator="biased", **settings("batch"))
+    with pytest.raises(repscope.InputError, match=r"got other estimator \(unbiased, biased\) in"):
+        repscope.merge([paths[0], other, paths[2]])
+    with pytest.raises(repscope.InputError, match="at least one partial result"):
+        repscope.merge([])
+    (tmp_path / "junk").write_bytes(b"junk")
+    with pytest.raises(repscope.FileFormatError):
+        repscope.merge([tmp_path / "junk"])
+
+
+def test_merge_refuses_unfinished_shares():
+    parts = [Partial("batch", Shard(0, 2), 3, True, {}), Partial("batch", Shard(1, 2), 1, False, {})]
+    with pytest.raises(repscope.InputError, match=r"shares \[2\] of 2 are not finished"):
+        merge(parts, lambda arrays: None)
+
+
+def test_a_damaged_partial_file_is_named(tmp_path, models):
+    path = tmp_path / "sums.partial"
+    repscope.compare(*models, checkpoint=path, **settings("batch"))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(repscope.FileFormatError, match=r"sums\.partial"):
+        repscope.compare(*models, checkpoint=path, **settings("batch"))
+
+
+def test_a_shard_outside_its_count_is_refused():
+    with pytest.raises(repscope.InputError, match="index must be from 0 to 1, got 2 of 2"):
+        Shard(2, 2)
+
+
+def test_checkpoints_are_written_some_seconds_apart(tmp_path):
+    file = PartialFile(tmp_path / "x", {"a": 1})
+    file.checkpoint(Partial("batch", Shard(), 1, False, {}))
+    assert not file.path.exists()
+    file.save(Partial("batch", Shard(), 1, False, {}))
+    assert file.path.exists()
+
+
+def test_the_plan_is_told_without_computing(models):
+    plan = repscope.plan_comparison(*models, **settings("passes"))
+    assert plan.route == "passes"
+    assert f"passes   {plan.passes} over the data" in plan.explain()
+    with pytest.raises(repscope.InputError, match="measure must be hsic or cka"):
+        repscope.plan_comparison(*models, measure="cca", data=images())
