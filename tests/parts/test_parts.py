@@ -9,9 +9,10 @@ import repscope
 
 torch = pytest.importorskip("torch")
 
+from tests.parts.networks import images, network  # noqa: E402
+
 from repscope.engine.partial import Partial, Shard, merge  # noqa: E402
 from repscope.partials import PartialFile, read_partial  # noqa: E402
-from tests.parts.networks import images, network  # noqa: E402
 
 # Routes: the smallest batches (and memory for one tile of them) make blocks of rows and several passes.
 ROUTES = {
