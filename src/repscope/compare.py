@@ -10,6 +10,7 @@ from repscope.assembly import from_partials
 from repscope.comparison import Comparison
 from repscope.engine.partial import Shard
 from repscope.engine.plan import Plan, memory_budget
+from repscope.engine.products import check_precision
 from repscope.errors import InputError
 from repscope.job import Job
 from repscope.measures.catalog import ConfiguredMeasure, configure
@@ -41,6 +42,7 @@ def compare(
     seed: int = 0,
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    precision: str = "auto",
     **options: Any,
 ) -> Comparison | dict[str, Comparison]:
     """Compare the layers of networks, every layer with every other.
@@ -72,6 +74,8 @@ def compare(
         progress: Show a bar on stderr; None: where stderr is a terminal.
         checkpoint: A file for the sums of HSIC and CKA, written every few seconds. Where it exists, the comparison goes
             on from it; an interrupted call loses nothing but the last seconds.
+        precision: Of the products of activations in HSIC and CKA: ``"auto"`` (their own), ``"float32"``, ``"float64"``,
+            ``"bfloat16"``, or ``"tf32"`` on NVIDIA GPUs. Sums are always double precision.
         **options: Further options of the measure, such as ``summary="mean"``.
 
     Returns:
@@ -110,6 +114,7 @@ def compare(
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,
+        precision=precision,
         **options,
     )
     results = job.run(measures, data, forward)
@@ -213,6 +218,7 @@ def _settle(
     seed: int = 0,
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    precision: str = "auto",
     **options: Any,
 ) -> tuple[Job, list[ConfiguredMeasure], Any, Callable[..., Any] | None]:
     """The arguments of :func:`compare`, checked and settled."""
@@ -231,6 +237,7 @@ def _settle(
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,
+        precision=check_precision(precision),
     )
     return job, measures, data, forward
 

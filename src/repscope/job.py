@@ -20,7 +20,7 @@ from repscope.engine import distributed
 from repscope.engine.accumulate import Matrix
 from repscope.engine.partial import Partial, Shard
 from repscope.engine.plan import Plan, plan
-from repscope.engine.products import flops_per_second, native
+from repscope.engine.products import Precision, flops_per_second, native
 from repscope.engine.run import BANDWIDTH_EXAMPLES, Work, accumulate
 from repscope.engine.stream import ArraySource
 from repscope.engine.tiles import tileable
@@ -47,6 +47,7 @@ class Job:
         seed: For the sample that sets a radial kernel's bandwidth.
         progress: Show a bar; None: where stderr is a terminal.
         checkpoint: File for unfinished sums.
+        precision: Of the products of activations.
     """
 
     subjects: list[Subject]
@@ -58,6 +59,7 @@ class Job:
     seed: int
     progress: bool | None
     checkpoint: str | os.PathLike[str] | None
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
@@ -168,7 +170,7 @@ class Job:
         forward = None
         if opened.first_batch_seconds is not None and not in_memory and source.batches_expected:
             forward = opened.first_batch_seconds * source.batches_expected
-        return plan(
+        chosen = plan(
             widths=source.widths,
             n=n,
             batch_size=min(batch, n) if n else batch,
@@ -181,6 +183,7 @@ class Job:
             forward_seconds=forward,
             flops_per_second=flops_per_second() if forward else None,
         )
+        return replace(chosen, precision=self.precision)
 
     # -- scores -----------------------------------------------------------------------------------------------
 
@@ -274,7 +277,7 @@ class Job:
                 "plan": chosen.reason,
                 "passes": chosen.passes,
             }
-            conventions["held_batches"] = chosen.held_batches
+            conventions |= {"held_batches": chosen.held_batches, "precision": chosen.precision}
             kernel = as_kernel(measure.options["kernel"])
             if isinstance(kernel, RBF | Laplace) and kernel.sigma is None:
                 whole = BANDWIDTH_EXAMPLES if chosen.route != "batch" else None

@@ -8,14 +8,16 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from repscope.engine.products import native, to_numpy
+from repscope.engine.products import Precision, native, to_numpy
 from repscope.engine.stream import Source, check_finite, fit_layers
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array
 from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, squared_distances
 
 
-def fit_bandwidths(source: Source, kernel: Kernel, examples: int, seed: int) -> list[LayerTiles]:
+def fit_bandwidths(
+    source: Source, kernel: Kernel, examples: int, seed: int, precision: Precision = "auto"
+) -> list[LayerTiles]:
     """Bandwidth and offset of a radial kernel for every layer, from one pass that keeps a sample of the examples.
 
     Args:
@@ -23,9 +25,10 @@ def fit_bandwidths(source: Source, kernel: Kernel, examples: int, seed: int) -> 
         kernel: RBF or Laplace.
         examples: Size of the sample; all examples where there are no more.
         seed: For the choice, which does not depend on how the examples come in batches.
+        precision: Of the products of activations.
     """
     assert isinstance(kernel, RBF | Laplace)
-    fitted = fit_layers(source, kernel)
+    fitted = fit_layers(source, kernel, precision)
     visitor = _SampleVisitor(source.names, fitted, examples, seed)
     source.stream(visitor)
     for index, tiles in enumerate(fitted):

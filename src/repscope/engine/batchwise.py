@@ -12,7 +12,7 @@ import numpy as np
 from repscope.engine.accumulate import BatchSums, Matrix
 from repscope.engine.drift import DriftStatistic
 from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
-from repscope.engine.products import native, promoted, times_transposed
+from repscope.engine.products import Precision, native, product_in, promoted, times_transposed
 from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles, tileable
 from repscope.errors import CaptureWarning, InputError
@@ -45,6 +45,7 @@ def accumulate_batches(
     shard: Shard = Shard(),  # noqa: B008 - frozen
     resume: Partial | None = None,
     checkpoint: Checkpoint | None = None,
+    precision: Precision = "auto",
 ) -> Partial:
     """Add up the batches of one share of the work.
 
@@ -55,8 +56,9 @@ def accumulate_batches(
         shard: Which batches: every ``shard.count``-th, from ``shard.index`` on.
         resume: What an earlier run of the same share has added up.
         checkpoint: Called after every batch.
+        precision: Of the products of activations, for the linear kernel.
     """
-    visitor = _BatchVisitor(source, kernel, estimator, shard, resume, checkpoint)
+    visitor = _BatchVisitor(source, kernel, estimator, shard, resume, checkpoint, precision)
     source.stream(visitor, start=shard.index + visitor.done * shard.count, step=shard.count)
     return visitor.partial(complete=True)
 
@@ -91,6 +93,7 @@ class _BatchVisitor:
         shard: Shard,
         resume: Partial | None,
         checkpoint: Checkpoint | None,
+        precision: Precision,
     ) -> None:
         layers = len(source.widths)
         self.names = source.names
@@ -98,7 +101,7 @@ class _BatchVisitor:
         self.shard, self.checkpoint = shard, checkpoint
         self.sums, self.done = BatchSums(layers), 0
         self.drift = [DriftStatistic() for _ in range(layers)]
-        self.tiles: list[LayerTiles] = fit_layers(source, kernel) if kernel.homogeneous else []
+        self.tiles: list[LayerTiles] = fit_layers(source, kernel, precision) if kernel.homogeneous else []
         self.triangles: list[Array] = [None] * layers
         if resume is not None:
             self.done = resume.done
@@ -128,7 +131,7 @@ class _BatchVisitor:
         self.triangles[index] = triangle
 
     def _linear_gram(self, xp: Any, x: Array, tiles: LayerTiles) -> Array:
-        if _SAFE_SCALES[0] < tiles.scale < _SAFE_SCALES[1]:
+        if tiles.precision == "auto" and _SAFE_SCALES[0] < tiles.scale < _SAFE_SCALES[1]:
             gram = times_transposed(x, x) / tiles.scale**2
             n = x.shape[0]
             trace = float(xp.sum(xp.linalg.diagonal(gram)))
@@ -136,7 +139,7 @@ class _BatchVisitor:
             if mean <= LARGEST_MEAN * (trace - mean):
                 return gram
         features = tiles.features(x)
-        return times_transposed(features, features)
+        return product_in(features, features, tiles.precision)
 
     def end(self, rows: slice) -> None:
         examples, least = rows.stop - rows.start, minimum_examples(self.estimator)

@@ -16,7 +16,7 @@ import numpy as np
 from repscope.engine.accumulate import Matrix, MomentSums, PairSums, TileSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
-from repscope.engine.products import native, times_transposed, to_numpy
+from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.stream import TILE_ROWS, Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array, widest_float
@@ -110,6 +110,7 @@ def accumulate_tiles(
     shard: Shard = _ALL,
     resume: Partial | None = None,
     checkpoint: Checkpoint | None = None,
+    precision: Precision = "auto",
 ) -> Partial:
     """Add up the tiles of one share of the blocks of rows.
 
@@ -122,9 +123,14 @@ def accumulate_tiles(
         shard: Which blocks: every ``shard.count``-th, from ``shard.index`` on.
         resume: What an earlier run of the same share has added up.
         checkpoint: Called after every block.
+        precision: Of the products of activations.
     """
     radial = isinstance(kernel, RBF | Laplace)
-    tiles = fit_bandwidths(source, kernel, bandwidth_examples, seed) if radial else fit_layers(source, kernel)
+    tiles = (
+        fit_bandwidths(source, kernel, bandwidth_examples, seed, precision)
+        if radial
+        else fit_layers(source, kernel, precision)
+    )
     units = np.array([t.unit for t in tiles])
     sums, done = TileSums(len(tiles)), 0
     if resume is not None:

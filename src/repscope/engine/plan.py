@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from repscope.engine.products import Precision
 from repscope.engine.stream import TILE_ROWS
 from repscope.errors import InputError
 
@@ -36,6 +37,7 @@ class Plan:
         flops: Floating-point operations of the similarity, the symmetric half counted once.
         peak_bytes: Memory needed beyond the models and one batch.
         reason: Why, in one sentence.
+        precision: Of the products of activations; moments are always double precision.
     """
 
     pairs: Pairs
@@ -45,6 +47,7 @@ class Plan:
     flops: float
     peak_bytes: float
     reason: str
+    precision: Precision = "auto"
 
     def explain(self) -> str:
         """The plan in a few lines, for people."""

@@ -13,14 +13,18 @@ import time
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import array_api_compat
 import numpy as np
 
+from repscope.errors import InputError
 from repscope.measures._arrays import Array, widest_float
 
 Route = Literal["numpy", "torch"]
+
+Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16", "tf32"]
+"""Of the products of activations: their own (``"auto"``), or another; sums are always double precision."""
 
 _WORTH_MEASURING = 1 << 24
 """Multiplications below which the choice of route does not matter."""
@@ -30,6 +34,49 @@ _SAMPLE = (256, 8192)
 
 _ROW_BLOCKS = 4
 """Blocks of rows in which torch's symmetric product is computed; five eighths of the full product's work."""
+
+
+def check_precision(precision: str) -> Precision:
+    """Return ``precision``, or say which ones exist."""
+    if precision not in get_args(Precision):
+        raise InputError(f"compare: precision must be one of {', '.join(get_args(Precision))}, got {precision!r}.")
+    return precision  # type: ignore[return-value]
+
+
+def in_precision(x: Array, precision: Precision) -> Array:
+    """Features in the type that their products are to be computed from."""
+    if precision in ("auto", "tf32", "bfloat16"):
+        return x
+    xp = array_api_compat.array_namespace(x)
+    return xp.astype(x, xp.float64 if precision == "float64" else xp.float32, copy=False)
+
+
+def product_in(a: Array, b: Array, precision: Precision) -> Array:
+    """Product a bᵀ, for (m, p) and (k, p), in a precision of one's choice."""
+    if precision == "bfloat16":
+        return _bfloat16_product(a, b)
+    if precision == "tf32":
+        return _tf32_product(a, b)
+    return times_transposed(a, b)
+
+
+def _bfloat16_product(a: Array, b: Array) -> Array:
+    if isinstance(a, np.ndarray):
+        return _bfloat16_product(_tensor(a), _tensor(b)).numpy()
+    return (a.bfloat16() @ b.bfloat16().T).float()
+
+
+def _tf32_product(a: Array, b: Array) -> Array:
+    if isinstance(a, np.ndarray) or a.device.type != "cuda":
+        raise InputError("compare: precision 'tf32' must be used on an NVIDIA GPU, got activations on the CPU.")
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        return a @ b.T
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def times_transposed(a: Array, b: Array) -> Array:

@@ -62,7 +62,13 @@ def accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pla
         return work.resume
     if chosen.route == "batch":
         return accumulate_batches(
-            source, kernel, estimator, shard=work.shard, resume=work.resume, checkpoint=work.checkpoint
+            source,
+            kernel,
+            estimator,
+            shard=work.shard,
+            resume=work.resume,
+            checkpoint=work.checkpoint,
+            precision=chosen.precision,
         )
     if chosen.route == "moments":
         return accumulate_moments(source, kernel, shard=work.shard, resume=work.resume, checkpoint=work.checkpoint)
@@ -75,6 +81,7 @@ def accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pla
         shard=work.shard,
         resume=work.resume,
         checkpoint=work.checkpoint,
+        precision=chosen.precision,
     )
 
 

@@ -15,7 +15,7 @@ import array_api_compat
 import numpy as np
 
 from repscope.engine.accumulate import Matrix
-from repscope.engine.products import native, times_transposed, to_numpy
+from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.measures._arrays import Array
@@ -128,21 +128,21 @@ class ArraySource:
             visitor.end(rows)
 
 
-def fit_layers(source: Source, kernel: Kernel) -> list[LayerTiles]:
+def fit_layers(source: Source, kernel: Kernel, precision: Precision = "auto") -> list[LayerTiles]:
     """Shift and scale of every layer from a few examples, the same in every process that shares the work."""
-    visitor = _FitVisitor(source, kernel)
+    visitor = _FitVisitor(source, kernel, precision)
     source.peek(visitor)
     return visitor.tiles
 
 
 class _FitVisitor:
-    def __init__(self, source: Source, kernel: Kernel) -> None:
-        self.names, self.kernel = source.names, kernel
+    def __init__(self, source: Source, kernel: Kernel, precision: Precision) -> None:
+        self.names, self.kernel, self.precision = source.names, kernel, precision
         self.tiles: list[LayerTiles] = []
 
     def layer(self, index: int, x: Array) -> None:
         with np.errstate(invalid="ignore", over="ignore"):  # the stream itself tells where the first NaN is
-            self.tiles.append(LayerTiles.fit(self.kernel, native(x)))
+            self.tiles.append(LayerTiles.fit(self.kernel, native(x), self.precision))
 
     def end(self, rows: slice) -> None:
         pass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import array_api_compat
 
-from repscope.engine.products import times_transposed
+from repscope.engine.products import Precision, in_precision, product_in
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, number
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial, without_diagonal
@@ -26,6 +26,7 @@ class LayerTiles:
         scale: Power of two that the features are divided by.
         variance: σ² of a radial kernel, in units of the scaled features.
         offset: Number subtracted from every entry of K.
+        precision: Of the products.
     """
 
     kernel: Kernel
@@ -33,9 +34,10 @@ class LayerTiles:
     scale: float = 1.0
     variance: float = 1.0
     offset: float = 0.0
+    precision: Precision = "auto"
 
     @classmethod
-    def fit(cls, kernel: Kernel, first: Array) -> LayerTiles:
+    def fit(cls, kernel: Kernel, first: Array, precision: Precision = "auto") -> LayerTiles:
         """Fix shift and scale on the first batch (b, p)."""
         if not tileable(kernel):
             raise InputError(
@@ -43,13 +45,13 @@ class LayerTiles:
                 "small enough for memory."
             )
         if not kernel.translation_invariant:
-            return cls(kernel)
+            return cls(kernel, precision=precision)
         xp = array_api_compat.array_namespace(first)
         shift = typical_example(xp, first)
         apart = first - shift
         largest = max(number(xp.max(apart)), -number(xp.min(apart)))
         scale = 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
-        return cls(kernel, shift=shift, scale=scale)
+        return cls(kernel, shift=shift, scale=scale, precision=precision)
 
     @property
     def unit(self) -> float:
@@ -60,7 +62,7 @@ class LayerTiles:
         """Activations (b, p) shifted and scaled; a new array that the caller may keep."""
         xp = array_api_compat.array_namespace(x)
         if self.shift is not None:
-            x = (x - self.shift) / self.scale
+            x = in_precision((x - self.shift) / self.scale, self.precision)
             return xp.astype(x, xp.float64) if isinstance(self.kernel, Laplace) else x
         # Neither centred nor normalised: only double precision survives an offset.
         x = xp.astype(x, xp.float64)
@@ -73,7 +75,7 @@ class LayerTiles:
 
     def block(self, left: Array, right: Array) -> Array:
         """Entries of K (|I|, |J|) between two sets of prepared features (|I|, p), (|J|, p)."""
-        products = times_transposed(left, right)
+        products = product_in(left, right, self.precision)
         if isinstance(self.kernel, Linear | Cosine):
             return products
         xp = array_api_compat.array_namespace(products)
