@@ -7,7 +7,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -25,6 +25,7 @@ from repscope.engine.run import BANDWIDTH_EXAMPLES, Work, accumulate
 from repscope.engine.stream import ArraySource
 from repscope.engine.tiles import tileable
 from repscope.errors import InputError
+from repscope.measures._decomposition import Decomposition, decompose
 from repscope.measures.catalog import ConfiguredMeasure, describe
 from repscope.measures.kernels import RBF, Laplace, as_kernel, check_estimator
 from repscope.partials import PartialFile, read_partial
@@ -48,6 +49,8 @@ class Job:
         progress: Show a bar; None: where stderr is a terminal.
         checkpoint: File for unfinished sums.
         precision: Of the products of activations.
+        shares_decompositions: Several of the measures start from a layer's decomposition.
+        decompositions: Those made so far, by layer.
     """
 
     subjects: list[Subject]
@@ -60,6 +63,8 @@ class Job:
     progress: bool | None
     checkpoint: str | os.PathLike[str] | None
     precision: Precision = "auto"
+    shares_decompositions: bool = field(default=False, init=False)
+    decompositions: dict[int, Decomposition] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
@@ -80,6 +85,7 @@ class Job:
             )
         opened = self._open(data, forward)
         held = self._kept(measures, opened)
+        self.shares_decompositions = sum(m.measure.decomposes for m in measures) > 1
         results = []
         for m in measures:
             source = opened.source if held is None or self._batchwise(m) else held
@@ -237,7 +243,7 @@ class Job:
         rows, columns = self._axes(opened.layers)
         needed = sorted({*rows, *columns})
         states = {
-            i: measure.prepare(source.arrays[i])
+            i: self._prepare(measure, source, i)
             for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress)
         }
         values = np.empty((len(rows), len(columns)))
@@ -253,6 +259,13 @@ class Job:
             if symmetric:
                 values[c, r] = values[r, c]
         return values, source.n
+
+    def _prepare(self, measure: ConfiguredMeasure, source: ArraySource, layer: int) -> Any:
+        if not (measure.measure.decomposes and self.shares_decompositions):
+            return measure.prepare(source.arrays[layer])
+        if layer not in self.decompositions:
+            self.decompositions[layer] = decompose(source.arrays[layer])
+        return measure.prepare(source.arrays[layer], decomposition=self.decompositions[layer])
 
     # -- labels -----------------------------------------------------------------------------------------------
 

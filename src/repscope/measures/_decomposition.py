@@ -28,12 +28,14 @@ class Decomposition:
 
     Attributes:
         basis: U (n, r), orthonormal columns that span the centred column space, strongest first.
-        singular_values: diagonal of S (r,), descending, in units of x.
+        singular_values: diagonal of S (r,), descending, in units of ``scale``.
+        scale: A power of two near the largest entry of x, so that squares stay in range.
         shape: (n, p) of the representation.
     """
 
     basis: Array
     singular_values: Array
+    scale: float
     shape: tuple[int, int]
 
     @property
@@ -52,13 +54,15 @@ def decompose(x: Array) -> Decomposition:
     return decompose_with_features(x)[0]
 
 
-def decompose_with_features(x: Array) -> tuple[Decomposition, Array]:
-    """Decompose one checked representation; also the centred features (n, p), up to a power of two.
+def decompose_with_features(x: Array, known: Decomposition | None = None) -> tuple[Decomposition, Array]:
+    """Decompose one checked representation, where that is not done; also the centred features (n, p) over the scale.
 
     No gradient flows through either.
     """
     xp = array_api_compat.array_namespace(x)
     features, scale = center_and_scale(xp, detached(xp.astype(x, widest_float(xp, x), copy=False)))
+    if known is not None:
+        return known, features
     n, p = features.shape
     cut = _Cut(
         tolerance=rank_tolerance(xp, x.dtype, features),
@@ -66,7 +70,7 @@ def decompose_with_features(x: Array) -> tuple[Decomposition, Array]:
     )
     found = _from_moments(xp, features, cut) if p < n else _from_gram(xp, features, cut)
     basis, singular = found if found is not None else _from_svd(xp, features, cut)
-    return Decomposition(basis, singular * scale, (n, p)), features
+    return Decomposition(basis, singular, scale, (n, p)), features
 
 
 def rank_tolerance(xp: Namespace, input_dtype: object, features: Array) -> float:

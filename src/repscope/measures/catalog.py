@@ -15,6 +15,7 @@ from typing import Any, Literal
 from repscope.errors import InputError
 from repscope.measures import cca, cka, hsic, regression, shape
 from repscope.measures._arrays import Array, check_pair
+from repscope.measures._decomposition import Decomposition
 from repscope.measures._messages import check_choice, did_you_mean
 from repscope.measures.kernels import RBF, Kernel, Laplace, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
@@ -75,6 +76,7 @@ class Measure:
         variants: Options worth listing; every test of the catalogue runs over them.
         cost: Arithmetic for one pair with n examples and widths p, q.
         references: Where the definition comes from.
+        decomposes: ``prepare`` takes a ``decomposition=`` made before, the costly part, which measures share.
     """
 
     id: str
@@ -89,6 +91,7 @@ class Measure:
     variants: tuple[Mapping[str, Any], ...]
     cost: str
     references: tuple[str, ...]
+    decomposes: bool = False
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -121,9 +124,12 @@ class ConfiguredMeasure:
         """The declared facts for these options."""
         return self.measure.facts(self.options)
 
-    def prepare(self, x: Array) -> Any:
+    def prepare(self, x: Array, *, decomposition: Decomposition | None = None) -> Any:
         """Prepare one checked representation."""
-        return self.measure.prepare(x, **{k: self.options[k] for k in self.measure.prepare_options})
+        options = {k: self.options[k] for k in self.measure.prepare_options}
+        if self.measure.decomposes:
+            options["decomposition"] = decomposition
+        return self.measure.prepare(x, **options)
 
     @property
     def preparation(self) -> tuple[Any, ...]:
@@ -288,6 +294,7 @@ CATALOG: Mapping[str, Measure] = {
             title="Canonical correlation analysis",
             formula="Σρ²/min(p, q) = ‖Q_YᵀQ_X‖²_F / min(p, q); or the mean of ρ",
             function=cca.cca,
+            decomposes=True,
             prepare=cca.prepare,
             score=cca.score,
             prepare_options={},
@@ -302,6 +309,7 @@ CATALOG: Mapping[str, Measure] = {
             title="Singular-vector CCA",
             formula="CCA of the leading principal components that hold 99 % of each side's variance",
             function=cca.svcca,
+            decomposes=True,
             prepare=cca.prepare_svcca,
             score=cca.score,
             prepare_options={"variance": 0.99},
@@ -316,6 +324,7 @@ CATALOG: Mapping[str, Measure] = {
             title="Projection-weighted CCA",
             formula="Σα_iρ_i / Σα_i with α_i = Σ_j |⟨h_i, x_j⟩|, weights from x",
             function=cca.pwcca,
+            decomposes=True,
             prepare=cca.prepare_pwcca,
             score=cca.score_pwcca,
             prepare_options={},
@@ -330,6 +339,7 @@ CATALOG: Mapping[str, Measure] = {
             title="Linear regression R² of x from y",
             formula="‖Q_YᵀX‖²_F / ‖X‖²_F",
             function=regression.linear_regression,
+            decomposes=True,
             prepare=regression.prepare,
             score=regression.score,
             prepare_options={},
@@ -358,6 +368,7 @@ CATALOG: Mapping[str, Measure] = {
             title="Canonical ridge (regularised CCA)",
             formula="Σ_iΣ_j a_i b_j ⟨u_i, v_j⟩² / norm, a_i = λ_i/(λ_i+κ_x), b_j = λ_j/(λ_j+κ_y)",
             function=cca.canonical_ridge,
+            decomposes=True,
             prepare=cca.prepare,
             score=cca.score_canonical_ridge,
             prepare_options={},

@@ -8,7 +8,7 @@ of the paper's width p, so dead and duplicated units count for nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import array_api_compat
@@ -26,7 +26,10 @@ from repscope.measures._messages import check_choice, warn
 
 Summary: TypeAlias = Literal["r2", "mean"]
 
-prepare = decompose
+
+def prepare(x: Array, *, decomposition: Decomposition | None = None) -> Decomposition:
+    """Decompose one checked representation (n, p), or take the decomposition that another measure has made."""
+    return decompose(x) if decomposition is None else decomposition
 
 
 def canonical_correlations(x: Array, y: Array) -> Array:
@@ -148,10 +151,10 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99, summary: Summary = "r2"
     )
 
 
-def prepare_svcca(x: Array, *, variance: float = 0.99) -> Decomposition:
+def prepare_svcca(x: Array, *, variance: float = 0.99, decomposition: Decomposition | None = None) -> Decomposition:
     """Decompose one layer and keep the leading components that reach ``variance``."""
     check_variance(variance)
-    return truncate(decompose(x), variance)
+    return truncate(prepare(x, decomposition=decomposition), variance)
 
 
 def truncate(state: Decomposition, variance: float) -> Decomposition:
@@ -162,7 +165,7 @@ def truncate(state: Decomposition, variance: float) -> Decomposition:
     shares = state.singular_values**2
     cumulative = xp.cumulative_sum(shares)
     kept = cumulative[cumulative < variance * cumulative[-1]].shape[0] + 1
-    return Decomposition(state.basis[:, :kept], state.singular_values[:kept], state.shape)
+    return replace(state, basis=state.basis[:, :kept], singular_values=state.singular_values[:kept])
 
 
 @dataclass(frozen=True)
@@ -176,9 +179,9 @@ class PWCCAState:
     coordinates: Array | None
 
 
-def prepare_pwcca(x: Array) -> PWCCAState:
+def prepare_pwcca(x: Array, *, decomposition: Decomposition | None = None) -> PWCCAState:
     """Decompose one layer and keep its units for the weights of eq. 9."""
-    state, features = decompose_with_features(x)
+    state, features = decompose_with_features(x, decomposition)
     return PWCCAState(state, None if state.full else state.basis.T @ features)
 
 
@@ -289,6 +292,7 @@ def score_canonical_ridge(
 def _shrinkage(xp: Namespace, state: Decomposition, kappa: float) -> Array:
     """λ_i / (λ_i + κ); for κ = ∞ its shape λ_i / λ_1, since every normaliser cancels the factor."""
     eigenvalues = state.singular_values**2
+    kappa = kappa / state.scale / state.scale
     if math.isinf(kappa):
         return eigenvalues / eigenvalues[0]
     return eigenvalues / (eigenvalues + kappa)

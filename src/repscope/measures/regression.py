@@ -34,13 +34,13 @@ class RegressionState:
     features: Array | None
 
 
-def prepare(x: Array) -> RegressionState:
+def prepare(x: Array, *, decomposition: Decomposition | None = None) -> RegressionState:
     """Decompose one checked representation (n, p)."""
     features = None
     if differentiable(x):
         xp = array_api_compat.array_namespace(x)
         features, _ = center_and_scale(xp, xp.astype(x, widest_float(xp, x), copy=False))
-    return RegressionState(decompose(x), features)
+    return RegressionState(decompose(x) if decomposition is None else decomposition, features)
 
 
 def score(state_x: RegressionState, state_y: RegressionState) -> Array:
@@ -58,8 +58,11 @@ def score(state_x: RegressionState, state_y: RegressionState) -> Array:
         )
     if state_x.features is not None or state_y.features is not None:
         return _differentiable_score(state_x, state_y)
+    energy = frobenius_squared(xp, x.singular_values)
+    if y.full:
+        return energy / energy  # the design spans every direction: the product would come to the same
     target = x.basis * x.singular_values  # (n, r): as good as x itself, it differs by a rotation of the columns
-    return frobenius_squared(xp, y.basis.T @ target) / frobenius_squared(xp, x.singular_values)
+    return frobenius_squared(xp, y.basis.T @ target) / energy
 
 
 def _differentiable_score(state_x: RegressionState, state_y: RegressionState) -> Array:

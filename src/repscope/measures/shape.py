@@ -49,13 +49,11 @@ def prepare(x: Array) -> ProcrustesState:
 
 
 def _narrow(x: Array) -> tuple[Array, float]:
-    """U S (n, r) of a wide layer, in units of the number returned with it."""
+    """U S (n, r) of a wide layer, and its unit; one column of zeros where the layer is constant."""
     decomposition = decompose(x)
-    basis, singular = decomposition.basis, decomposition.singular_values
     if decomposition.rank == 0:
-        return detached(x)[:, :1] * 0.0, 1.0
-    scale = number(singular[0])
-    return basis * (singular / scale), scale
+        return 0.0 * detached(x)[:, :1], 1.0
+    return decomposition.basis * decomposition.singular_values, decomposition.scale
 
 
 def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: ProcrustesKind = "angle") -> Array:
