@@ -1,0 +1,145 @@
+"""How long does the similarity of all pairs of layers of two networks take, beside other packages and the hardware?
+
+    python -m benchmarks.whole_models [--batch 256] [--batches 8] [--layers main|all]
+
+The activations of a ResNet-18 for CIFAR are recorded once and replayed through identity modules, so that the forward
+pass is not in the figures; with --forward it is. Every package computes the minibatch estimate of linear CKA on the
+same batches. Takes one to five minutes on two cores; pip install --no-deps -r benchmarks/requirements.txt first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+import repscope
+from benchmarks.networks import resnet18
+from benchmarks.timing import in_turn, peak_memory, product_rate
+
+
+class Replay(nn.Module):
+    """Runs recorded activations through identity modules of the layers' names."""
+
+    def __init__(self, recorded: list[dict[str, torch.Tensor]]) -> None:
+        super().__init__()
+        self.recorded = recorded
+        self.names = [name.replace(".", "_") for name in recorded[0]]
+        for name in self.names:
+            self.add_module(name, nn.Identity())
+        self.register_buffer("device_of", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name, activation in zip(self.names, self.recorded[int(x[0, 0])].values(), strict=True):
+            activation = getattr(self, name)(activation)
+        return activation
+
+
+def record(seed: int, images: list[torch.Tensor], which: str) -> list[dict[str, torch.Tensor]]:
+    model = resnet18(seed)
+    layers = model.main_layers if which == "main" else None
+    recorded = []
+    with torch.no_grad():
+        for batch in images:
+            kept: dict[str, torch.Tensor] = {}
+            modules = dict(model.named_modules())
+            names = layers or [n for n, m in modules.items() if n and not list(m.children())]
+            handles = [
+                modules[n].register_forward_hook(lambda m, i, o, n=n, kept=kept: kept.__setitem__(n, o.clone()))
+                for n in names
+            ]
+            model.eval()(batch)
+            for handle in handles:
+                handle.remove()
+            recorded.append(kept)
+    return recorded
+
+
+def sides(a: nn.Module, b: nn.Module, names: list[str], batches: list[torch.Tensor]) -> dict[str, Callable[[], object]]:
+    """One call per package, all on the same models, layers and batches."""
+    found: dict[str, Callable[[], object]] = {
+        "repscope": lambda: (
+            repscope.compare(a, b, data=batches, layers=names, pairs="batch", reduce="flatten", progress=False).values
+        )
+    }
+    pairs = [(batch, torch.zeros(len(batch))) for batch in batches]
+    loader = torch.utils.data.DataLoader(_Same(pairs), batch_size=None)
+    with contextlib.suppress(ImportError):
+        from cka import compute_cka
+
+        found["pytorch-cka"] = lambda: compute_cka(a, b, loader, layers=names, progress=False)[0]
+    with contextlib.suppress(ImportError):
+        from cka_pytorch.cka import CKACalculator
+
+        def cka_pytorch() -> object:
+            calculator = CKACalculator(a, b, names, names, verbose=False, hook_recursive=False)
+            return calculator.calculate_cka_matrix(loader, num_epochs=1)
+
+        found["cka-pytorch"] = cka_pytorch
+    with contextlib.suppress(ImportError):
+        from torch_cka import CKA
+
+        def torch_cka() -> object:
+            calculator = CKA(a, b, "a", "b", names, names, device="cpu")
+            with contextlib.redirect_stderr(io.StringIO()):
+                calculator.compare(loader)
+            return calculator.hsic_matrix
+
+        found["torch_cka"] = torch_cka
+    return found
+
+
+class _Same(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    def __init__(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.batches[index]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batches", type=int, default=6)
+    parser.add_argument("--layers", choices=["main", "all"], default="main")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--forward", action="store_true", help="run the networks themselves instead of replaying them")
+    parser.add_argument("--skip", nargs="*", default=[], help="packages to leave out")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    b = arguments.batch
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(b, 3, 32, 32, generator=generator) for _ in range(arguments.batches)]
+    if arguments.forward:
+        models = (resnet18(0).eval(), resnet18(1).eval())
+        names, batches = models[0].main_layers, images
+        widths = [x[0].numel() for x in record(0, images[:1], "main")[0].values()] * 2
+    else:
+        models = tuple(Replay(record(seed, images, arguments.layers)) for seed in (0, 1))
+        names = models[0].names
+        batches = [torch.full((b, 1), float(i)) for i in range(len(images))]
+        widths = [x[0].numel() for x in models[0].recorded[0].values()] * 2
+    work = {k: v for k, v in sides(*models, names, batches).items() if k not in arguments.skip}
+    flops = len(batches) * (b * b * sum(widths) + b * b * len(widths) ** 2 / 2)
+    rate = product_rate(b, 16384)
+    print(f"{len(names)} × {len(names)} layers, {len(batches)} batches of {b}, {flops / 1e9:.0f} GFLOP, ", end="")
+    print(f"fastest product {rate / 1e9:.0f} GFLOP/s, {torch.get_num_threads()} threads")
+    timings = in_turn(work, arguments.rounds)
+    reference = timings["repscope"].median
+    for name, timing in timings.items():
+        memory = peak_memory(lambda name=name: work[name])
+        print(f"{name:14} {timing}   {timing.median / reference:6.2f} × repscope   peak +{memory:.0f} MiB")
+    if not arguments.forward:
+        print(f"of the product's rate: {flops / rate / reference:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repscope import __version__, _container
+from repscope.cli.arguments import parse_kernel, parse_options
+from repscope.comparison import Comparison, load
+from repscope.errors import RepscopeError
+from repscope.measures.catalog import CATALOG, configure
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""The base of all complaints about the words on the command line, of which typer exports only a class derived."""
+
+app = typer.Typer(
+    rich_markup_mode=None,  # rich's help is twice as slow to come up
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _Estimator(StrEnum):
+    UNBIASED = "unbiased"
+    BIASED = "biased"
+
+
+class _Pairs(StrEnum):
+    AUTO = "auto"
+    ALL = "all"
+    BATCH = "batch"
+
+
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every convention; the traceback of an error.")]
+
+
+@app.callback(invoke_without_command=True)
+def _repscope(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Compare what neural networks have learned, layer by layer."""
+    if version:
+        typer.echo(f"repscope {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("compare")
+def _compare(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A model (file.py:name, package.module:name) or stored arrays.")
+    ],
+    b: Annotated[str | None, typer.Argument(metavar="B", help="The second; without it, within A.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="What models run on: digits, a folder of images, .npz, .npy, file.py:name."),
+    ] = None,
+    layers: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Layer names or globs; repeat for several.")
+    ] = None,
+    layers_b: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="See repscope measures; repeat for several.  [default: cka]"),
+    ] = None,
+    kernel: Annotated[
+        str, typer.Option(metavar="KERNEL", help="Of cka and hsic: linear, cosine, rbf:0.4, laplace:1, polynomial:3.")
+    ] = "linear",
+    estimator: Annotated[_Estimator, typer.Option(help="Of cka and hsic.")] = _Estimator.UNBIASED,
+    pairs: Annotated[_Pairs, typer.Option(help="Pairs of examples: all is exact, batch estimates.")] = _Pairs.AUTO,
+    reduce: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="Activation to matrix: auto, flatten, mean, positions, tokens, first, last."),
+    ] = "auto",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a measure, e.g. summary=mean; may be repeated.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Examples in a batch.")] = 256,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Budget, e.g. 4GB.  [default: half of what is free]")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help="Of A: .safetensors, .pt or .pth.")] = None,
+    weights_b: Annotated[str | None, typer.Option(metavar="FILE", help="Of B.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pixels a side.  [default: 16 for digits, 224 for folders]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of initial weights and of sampling.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write comparison.npz, comparison.json and heatmap.png."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Compare the layers of A with those of B or A itself."""
+    from repscope.cli import files
+    from repscope.cli.request import Request
+
+    with _explained(verbose):
+        ids = list(dict.fromkeys(measure or ["cka"]))
+        for name in ids:
+            configure(name)  # an unknown one is refused before torch and the user's models are loaded
+        settings: dict[str, Any] = {
+            "measure": ids,
+            "kernel": parse_kernel(kernel),
+            "estimator": estimator.value,
+            "pairs": pairs.value,
+            "reduce": reduce,
+            "batch_size": batch_size,
+            "memory": memory,
+            "progress": False if quiet else None,
+            **parse_options(option or []),
+        }
+        if output is not None:
+            files.check_folder(output, ids)
+        comparisons = Request(
+            a,
+            b,
+            data=data,
+            weights=(weights, weights_b),
+            layers=(layers or None, layers_b or None),
+            image_size=image_size,
+            device=device,
+            seed=seed,
+        ).run(settings)
+        written = [] if output is None else files.write_results(output, comparisons)
+        if as_json:
+            typer.echo(files.as_json(comparisons))
+        elif not quiet:
+            _print(comparisons, verbose)
+        if written and not quiet:
+            typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
+
+
+@app.command("measures")
+def _measures(
+    measure: Annotated[str | None, typer.Argument(metavar="ID", help="One measure; without it, all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the measures: ranges, invariances, formulas, references."""
+    from repscope.cli.terminal import measure_facts, measure_lines, text_width
+
+    rows = [configure(measure).measure] if measure is not None else list(CATALOG.values())
+    if as_json:
+        listed = [measure_facts(row) for row in rows]
+        typer.echo(json.dumps(_container.portable(listed[0] if measure is not None else listed), allow_nan=False))
+        return
+    typer.echo("\n\n".join("\n".join(measure_lines(row, text_width())) for row in rows))
+
+
+@app.command("report")
+def _report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A comparison that repscope wrote (.npz).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Print a saved comparison with all its conventions."""
+    with _explained(verbose):
+        comparison = load(file)
+        if as_json:
+            typer.echo(comparison.to_json())
+        else:
+            _print([comparison], details=True)
+
+
+@app.command("demo")
+def _demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where all files go.")] = Path("demo"),
+    networks: Annotated[int, typer.Option(metavar="N", help="How many are trained, at least 3.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the digits.")] = 12,
+    width: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of the first layers.")] = 16,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of the first network; the others take the next integers.")
+    ] = 0,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Train networks and ask each index which layers fit."""
+    with _explained(verbose):
+        from repscope.studies.demo import run_demo
+
+        progress = False if quiet else None
+        result = run_demo(output, networks=networks, epochs=epochs, width=width, seed=seed, progress=progress)
+        if not quiet:
+            typer.echo(result.table())
+            typer.echo(f"wrote {result.figure}, {result.results} and the comparisons", err=True)
+
+
+def usage_message(error: Any) -> str:
+    """One line about a :data:`UsageError`, with the help to read."""
+    command = error.ctx.command_path if error.ctx else "repscope"
+    return f"{command}: {error.format_message()} See: {command} --help"
+
+
+def _print(comparisons: Sequence[Comparison], details: bool) -> None:
+    from repscope.cli.terminal import print_comparison
+
+    for number, comparison in enumerate(comparisons):
+        if number:
+            typer.echo()
+        print_comparison(comparison, details=details)
+
+
+@contextmanager
+def _explained(verbose: bool) -> Iterator[None]:
+    """Print the traceback before an error becomes one line, where it was asked for."""
+    try:
+        yield
+    except (RepscopeError, OSError):
+        if verbose:
+            traceback.print_exc()
+        raise

@@ -1,0 +1,145 @@
+"""The folder of results: every file whole or absent, and nobody else's file replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from repscope.comparison import Comparison, load
+from repscope.errors import FileFormatError, InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEATMAP, NUMBERS = "heatmap.png", "comparison.json"
+_SOFTWARE = b"Software\x00repscope"  # the note in the head of a PNG that says who wrote it
+
+
+def comparison_file(measure: str, *, alone: bool) -> str:
+    """The name of a saved comparison, in a folder that holds one or several."""
+    return "comparison.npz" if alone else f"comparison-{measure}.npz"
+
+
+def check_folder(folder: Path, measures: Sequence[str]) -> None:
+    """Refuse a folder that cannot take the results, before anything is computed.
+
+    Raises:
+        InputError: It is a file, cannot be written to, or holds files of those names that repscope did not write.
+        MissingExtraError: Matplotlib, for the heat map, is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("Writing heatmap.png with -o", "matplotlib", "plot")
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise InputError(f"compare: -o must be a folder, got '{folder}': '{existing}' is a file.")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"compare: -o must be a folder that can be written to, got '{folder}'.")
+    names = [comparison_file(measure, alone=len(measures) == 1) for measure in measures]
+    for name in [*names, HEATMAP, NUMBERS]:
+        if os.path.lexists(folder / name) and not _written_here(folder / name):
+            raise InputError(
+                f"compare: -o must not hold files of others under the names of the results, got '{folder / name}', "
+                "which repscope did not write. Choose another folder, or move the file."
+            )
+
+
+def write_results(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]:
+    """Write the comparisons, their numbers as JSON and their heat map; older results are replaced at once.
+
+    Returns:
+        The files, the heat map last.
+    """
+    from repscope import __version__
+
+    with _staged(folder) as stage:
+        names = [comparison_file(c.measure, alone=len(comparisons) == 1) for c in comparisons]
+        for name, comparison in zip(names, comparisons, strict=True):
+            comparison.save(stage / name)
+        (stage / NUMBERS).write_text(as_json(comparisons) + "\n", encoding="utf-8")
+        _draw(comparisons).savefig(stage / HEATMAP, dpi=150, metadata={"Software": f"repscope {__version__}"})
+    return [folder / name for name in [*names, NUMBERS, HEATMAP]]
+
+
+def as_json(comparisons: Sequence[Comparison]) -> str:
+    """One comparison as an object; several as an array of them."""
+    texts = [comparison.to_json() for comparison in comparisons]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def _draw(comparisons: Sequence[Comparison]) -> Figure:
+    from matplotlib.figure import Figure
+
+    from repscope.plot import grid, heatmap
+
+    if len(comparisons) > 1:
+        panels: Mapping[str, Comparison] = {comparison.label: comparison for comparison in comparisons}
+        return grid(panels, columns=min(3, len(panels)), share_limits=False)
+    figure = heatmap(comparisons[0]).figure
+    assert isinstance(figure, Figure)  # a new one, so no part of another
+    return figure
+
+
+def _written_here(path: Path) -> bool:
+    try:
+        if path.suffix == ".npz":
+            load(path)
+            return True
+        if path.suffix == ".png":
+            with path.open("rb") as file:
+                return _SOFTWARE in file.read(4096)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        first = content[0] if isinstance(content, list) and content else content
+        return isinstance(first, dict) and {"measure", "values", "row_layers", "conventions"} <= first.keys()
+    except (OSError, ValueError, FileFormatError):
+        return False
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A hidden place in the folder; what is written there appears in the folder at the end, or never."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    stage = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".repscope-", suffix=".tmp", dir=folder))
+        yield stage
+        with _undisturbed():
+            for file in stage.iterdir():
+                os.replace(file, folder / file.name)
+    finally:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        for place in made:
+            with suppress(OSError):  # not empty: the results are there
+                place.rmdir()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put Ctrl-C off to the end of the block, so that old and new files are never mixed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears it
+        return
+    heard: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+
+    usual = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if heard:
+        raise KeyboardInterrupt
