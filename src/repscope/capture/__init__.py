@@ -9,6 +9,7 @@ from __future__ import annotations
 from repscope.capture.data import Batches, batch_items, batches, fingerprint, model_inputs, move
 from repscope.capture.layers import Layers
 from repscope.capture.reduce import REDUCTIONS, Reduce
+from repscope.capture.store import write_store
 from repscope.capture.torch import Capture, representations
 from repscope.capture.trace import LayerInfo
 
@@ -25,4 +26,5 @@ __all__ = [
     "model_inputs",
     "move",
     "representations",
+    "write_store",
 ]
