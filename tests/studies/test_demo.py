@@ -167,11 +167,11 @@ def test_threads_are_as_they_were(result):
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(3)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(demo, "load_digits", few_digits)
             demo._train(result.figure.parent / "networks", range(7, 8), 2, 2, False)
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

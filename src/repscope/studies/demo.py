@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 IMAGE_SIZE = 16
 
-THREADS = 2
-"""CPU threads of the training. Fixed, because the order of float32 sums depends on it, and with it the
-weights."""
+THREADS = 1
+"""CPU threads of the training.
+
+Fixed, because the order of float32 sums depends on it, and with it the weights. One, because networks this small gain
+little from a second, and on a busy machine two threads that wait for each other take several times as long.
+"""
 
 
 @dataclass(frozen=True)
