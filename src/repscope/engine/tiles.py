@@ -104,13 +104,13 @@ def typical_example(xp: Namespace, x: Array) -> Array:
     nearly one number, and what differs between them is lost to rounding.
     """
     step = -(-x.shape[0] // _SAMPLE)
-    sample = xp.sort(x[::step, :], axis=0)
-    middle = sample[sample.shape[0] // 2, :][None, :]  # an entry of each column: no rounding
-    apart = x - middle
-    squared = xp.sum(apart * apart, axis=1)
-    median = xp.sort(squared)[squared.shape[0] // 2]
-    near = squared <= _OUTLYING**2 * median
-    return middle + xp.mean(apart[near, :], axis=0, keepdims=True)
+    apart = x[::step, :] - x[:1, :]  # exact zeros in constant columns
+    squared = squared_distances_between(xp, apart, apart, apart @ apart.T)
+    ranked = xp.sort(squared, axis=1)
+    medians = ranked[:, ranked.shape[0] // 2]
+    centre = int(xp.argmin(medians))  # the example that half of the others are nearest to
+    near = ~(squared[centre, :] > _OUTLYING**2 * medians[centre])  # NaN counts as near: the stream will name it
+    return x[:1, :] + xp.mean(apart[near, :], axis=0, keepdims=True)
 
 
 def tileable(kernel: Kernel) -> bool:
