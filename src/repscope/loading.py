@@ -18,6 +18,7 @@ import numpy as np
 
 from repscope.errors import InputError
 from repscope.files import SUFFIXES, load_representations
+from repscope.store import is_store
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,8 +29,8 @@ FORMS = "package.module:name or file.py:name"
 
 
 def is_stored(text: str) -> bool:
-    """Whether a text names a file of stored arrays, by its suffix."""
-    return Path(text).suffix.lower() in SUFFIXES
+    """Whether a text names a file of stored arrays, by its suffix, or a directory of stored activations."""
+    return Path(text).suffix.lower() in SUFFIXES or is_store(text)
 
 
 def load_model(spec: str, *, argument: str = "A") -> nn.Module:

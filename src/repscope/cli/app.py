@@ -146,6 +146,60 @@ def _compare(
             typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
 
 
+@app.command("capture")
+def _capture(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:name or package.module:name.")],
+    data: Annotated[
+        str,
+        typer.Option(metavar="DATA", help="What it runs on: digits, a folder of images, .npz, .npy, file.py:name."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="STORE", help="A new directory, or a store to go on with.")
+    ],
+    layers: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Layer names or globs; repeat for several.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help=".safetensors, .pt or .pth.")] = None,
+    reduce: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="Activation to matrix: auto, flatten, mean, positions, tokens, first, last."),
+    ] = "auto",
+    dtype: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="On disk: float16, float32, float64.  [default: the model's]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Examples in a batch.")] = 256,
+    resume: Annotated[bool, typer.Option(help="Go on with the store that is there, or throw it away.")] = True,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pixels a side.  [default: 16 for digits, 224 for folders]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Where the model runs, e.g. cuda.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of initial weights.")] = 0,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Store the activations of a model, to be compared later; what was interrupted goes on."""
+    from repscope.cli.capture import CaptureRequest
+
+    with _explained(verbose):
+        store = CaptureRequest(
+            model,
+            data,
+            output,
+            layers=layers or None,
+            weights=weights,
+            reduce=reduce,
+            dtype=dtype,
+            batch_size=batch_size,
+            resume=resume,
+            image_size=image_size,
+            device=device,
+            seed=seed,
+            progress=False if quiet else None,
+        ).run()
+        if not quiet:
+            print(f"wrote {output}: {len(store.layers)} layers of {store.n} examples", file=sys.stderr)
+
+
 @app.command("measures")
 def _measures(
     measure: Annotated[str | None, typer.Argument(metavar="ID", help="One measure; without it, all.")] = None,

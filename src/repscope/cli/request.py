@@ -54,10 +54,10 @@ class Request:
         specs = [spec for spec in (self.a, self.b) if spec is not None]
         names = [] if loading.is_stored(self.a) else loading.model_names(specs, self.weights)
         # What the user's code prints would stand in the midst of the results.
-        with _warnings_once() as renamed, redirect_stdout(sys.stderr):
+        with warnings_once() as renamed, redirect_stdout(sys.stderr):
             subjects = specs if not names else self._models(specs)
             data = None if self.data is None else loading.load_data(self.data, image_size=self.image_size)
-            with _users_exceptions():
+            with users_exceptions():
                 found = compare(
                     *subjects, data=data, layers=self._layers(), seed=self.seed, **{"measure": ["cka"], **settings}
                 )
@@ -135,7 +135,7 @@ def _in_text(text: str, renamed: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _warnings_once() -> Iterator[dict[str, str]]:
+def warnings_once() -> Iterator[dict[str, str]]:
     """Hold repscope's warnings back to the end and print each once, after the renaming that the block fills in."""
     texts: dict[str, None] = {}
     renamed: dict[str, str] = {}
@@ -158,7 +158,7 @@ def _warnings_once() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _users_exceptions() -> Iterator[None]:
+def users_exceptions() -> Iterator[None]:
     """Turn an exception from the user's model or data into one line; ours come through as they are."""
     try:
         yield
