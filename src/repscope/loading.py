@@ -33,13 +33,14 @@ def is_stored(text: str) -> bool:
     return Path(text).suffix.lower() in SUFFIXES or is_store(text)
 
 
-def load_model(spec: str, *, argument: str = "A") -> nn.Module:
+def load_model(spec: str, *, argument: str = "A", seed: int | None = None) -> nn.Module:
     """The torch module that a text stands for.
 
     Args:
         spec: ``package.module:name`` or ``file.py:name``, where the name is that of a module or of a function (or
             class) that is called without arguments and returns one.
         argument: What the text is called on the command line, for messages.
+        seed: Of the initial weights; None leaves the generators as they are.
 
     Raises:
         InputError: There is no such thing, it is no module, or the user's code raises (the exception is the cause).
@@ -52,7 +53,7 @@ def load_model(spec: str, *, argument: str = "A") -> nn.Module:
             + hint
         )
     module_type = require_torch("Comparing models").nn.Module
-    found = load_object(spec, argument)
+    found = _load_seeded(spec, argument, seed)
     model = found if isinstance(found, module_type) else _call(found, spec, argument)
     if not isinstance(model, module_type):
         raise InputError(f"compare: {argument} must give a torch.nn.Module, got {type(model).__name__} from {spec}.")
@@ -76,7 +77,7 @@ def to_device(model: nn.Module, device: str | None) -> nn.Module:
         ) from error
 
 
-def load_data(spec: str, *, image_size: int | None = None) -> Any:
+def load_data(spec: str, *, image_size: int | None = None, seed: int | None = None) -> Any:
     """The data that a text stands for, in a form that :func:`repscope.compare` takes.
 
     Args:
@@ -84,6 +85,7 @@ def load_data(spec: str, *, image_size: int | None = None) -> Any:
             stored arrays (one array: the inputs; several: keyword arguments by name); or ``package.module:name`` or
             ``file.py:name``, where the name is that of the data or of a function without arguments that returns them.
         image_size: Width and height of the images in pixels; None: 16 for the digits, 224 for a folder.
+        seed: Of data that the user's function draws, the same for every model; None leaves the generators as they are.
 
     Raises:
         InputError: There is no such thing, or the user's code raises.
@@ -109,7 +111,7 @@ def load_data(spec: str, *, image_size: int | None = None) -> Any:
             f"compare: --data must be digits, a folder of images, {FORMS}, or a file of arrays "
             f"({', '.join(SUFFIXES)}), got {spec!r}, {kind}."
         )
-    found = load_object(spec, "--data")
+    found = _load_seeded(spec, "--data", seed)
     return _call(found, spec, "--data") if callable(found) else found
 
 
@@ -162,6 +164,15 @@ def require_torch(purpose: str) -> ModuleType:
         if error.name != "torch":
             raise
         raise MissingExtraError(purpose, "torch", "torch") from None
+
+
+def _load_seeded(spec: str, argument: str, seed: int | None) -> Any:
+    if seed is not None:
+        seed_everything(seed)
+    found = load_object(spec, argument)
+    if seed is not None:
+        seed_everything(seed)  # once more: whether the file ran just now, and what it drew, is to make no difference
+    return found
 
 
 def _from_package(name: str, argument: str) -> ModuleType:

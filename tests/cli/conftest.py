@@ -23,6 +23,10 @@ class Net(nn.Module):
 def first():
     return Net()
 
+def padded():
+    torch.rand(100)
+    return Net()
+
 def second():
     return Net(5)
 

@@ -98,12 +98,19 @@ def test_an_operating_system_error_is_one_line(fails, workplace, monkeypatch):
 
 
 def test_an_unexpected_exception_keeps_its_traceback(workplace, monkeypatch):
-    def bug(*arguments, **options):
-        raise ZeroDivisionError("a bug of ours")
-
-    monkeypatch.setattr("repscope.cli.request.compare", bug)
-    with pytest.raises(ZeroDivisionError, match="a bug of ours"):
+    module = sys.modules["repscope.compare"]  # the attribute of that name is the function
+    monkeypatch.setattr(module, "resolve", None)
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
         main(["compare", "a.npz"])
+
+
+def test_an_end_of_file_is_no_interruption(workplace, monkeypatch):
+    def ended(*arguments, **options):
+        raise EOFError("unexpected")
+
+    monkeypatch.setattr("repscope.cli.files.write_results", ended)
+    with pytest.raises(EOFError, match="unexpected"):
+        main(["compare", "a.npz", "-o", "results"])
 
 
 def test_ctrl_c_says_so(workplace, monkeypatch, repscope):

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     try:
-        from typer import Abort
+        from typer import Exit
         from typer.main import get_command
 
         from repscope.cli.app import UsageError, app, usage_message
@@ -57,15 +57,17 @@ def _run(arguments: list[str]) -> int:
         if error.name != "typer":
             raise
         raise MissingExtraError("The command line", "typer", "cli") from None
+    command = get_command(app)
     try:
-        # Not in its standalone mode: errors take one line here, and Ctrl-C has the exit code that shells expect.
-        code = get_command(app).main(args=arguments, prog_name="repscope", standalone_mode=False)
+        # Not command.main(), which gives Ctrl-C, end of file and closed pipes exit codes and messages of its own.
+        with command.make_context("repscope", arguments) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except Exit as done:
+        return done.exit_code
     except UsageError as error:
         _fail(usage_message(error))
-    except Abort:
-        raise KeyboardInterrupt from None
-    sys.stdout.flush()
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _fail(message: str) -> NoReturn:

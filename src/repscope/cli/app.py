@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,10 +52,10 @@ def _repscope(
 ) -> None:
     """Compare what neural networks have learned, layer by layer."""
     if version:
-        typer.echo(f"repscope {__version__}")
+        print(f"repscope {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print(context.get_help())
 
 
 @app.command("compare")
@@ -97,7 +98,9 @@ def _compare(
         int | None, typer.Option(min=1, metavar="N", help="Pixels a side.  [default: 16 for digits, 224 for folders]")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of initial weights and of sampling.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of what is drawn: weights (of B: N + 1), data, samples.")
+    ] = 0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write comparison.npz, comparison.json and heatmap.png."),
@@ -139,11 +142,11 @@ def _compare(
         ).run(settings)
         written = [] if output is None else files.write_results(output, comparisons)
         if as_json:
-            typer.echo(files.as_json(comparisons))
+            print(files.as_json(comparisons))
         elif not quiet:
             _print(comparisons, verbose)
         if written and not quiet:
-            typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
+            print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
 
 
 @app.command("capture")
@@ -211,9 +214,9 @@ def _measures(
     rows = [configure(measure).measure] if measure is not None else list(CATALOG.values())
     if as_json:
         listed = [measure_facts(row) for row in rows]
-        typer.echo(json.dumps(_container.portable(listed[0] if measure is not None else listed), allow_nan=False))
+        print(json.dumps(_container.portable(listed[0] if measure is not None else listed), allow_nan=False))
         return
-    typer.echo("\n\n".join("\n".join(measure_lines(row, text_width())) for row in rows))
+    print("\n\n".join("\n".join(measure_lines(row, text_width())) for row in rows))
 
 
 @app.command("report")
@@ -226,7 +229,7 @@ def _report(
     with _explained(verbose):
         comparison = load(file)
         if as_json:
-            typer.echo(comparison.to_json())
+            print(comparison.to_json())
         else:
             _print([comparison], details=True)
 
@@ -250,8 +253,8 @@ def _demo(
         progress = False if quiet else None
         result = run_demo(output, networks=networks, epochs=epochs, width=width, seed=seed, progress=progress)
         if not quiet:
-            typer.echo(result.table())
-            typer.echo(f"wrote {result.figure}, {result.results} and the comparisons", err=True)
+            print(result.table())
+            print(f"wrote {result.figure}, {result.results} and the comparisons", file=sys.stderr)
 
 
 def usage_message(error: Any) -> str:
@@ -265,7 +268,7 @@ def _print(comparisons: Sequence[Comparison], details: bool) -> None:
 
     for number, comparison in enumerate(comparisons):
         if number:
-            typer.echo()
+            print()
         print_comparison(comparison, details=details)
 
 

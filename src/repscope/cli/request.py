@@ -30,7 +30,7 @@ class Request:
         layers: Names and globs of the layers.
         image_size: Pixels a side, where the data are images.
         device: Where models run.
-        seed: Of whatever the models' factories draw.
+        seed: Of whatever the factories of A and of the data draw; that of B takes the next integer.
     """
 
     a: str
@@ -56,7 +56,9 @@ class Request:
         # What the user's code prints would stand in the midst of the results.
         with warnings_once() as renamed, redirect_stdout(sys.stderr):
             subjects = specs if not names else self._models(specs)
-            data = None if self.data is None else loading.load_data(self.data, image_size=self.image_size)
+            data = (
+                None if self.data is None else loading.load_data(self.data, image_size=self.image_size, seed=self.seed)
+            )
             with users_exceptions():
                 found = compare(
                     *subjects, data=data, layers=self._layers(), seed=self.seed, **{"measure": ["cka"], **settings}
@@ -101,10 +103,9 @@ class Request:
         from repscope.weights import load_weights
 
         loading.require_torch("Comparing models")
-        loading.seed_everything(self.seed)
         models: list[Any] = []
         for number, (spec, file) in enumerate(zip(specs, self.weights, strict=False)):
-            model = loading.load_model(spec, argument="AB"[number])
+            model = loading.load_model(spec, argument="AB"[number], seed=self.seed + number)
             if any(model is other for other in models):
                 model = copy.deepcopy(model)  # one object named twice: weights for the second are not for the first
             if file is not None:
