@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], description: str, *, total: int | None = None, show: bool | None = None) -> Iterator[T]:
+def track(
+    items: Iterable[T], description: str, *, total: int | None = None, show: bool | None = None
+) -> Generator[T, None, None]:
     """Yield the items under a progress bar with the time left.
 
     Args:
@@ -32,7 +34,8 @@ def track(items: Iterable[T], description: str, *, total: int | None = None, sho
         yield from items
         return
     with ExitStack() as stack:
-        progress = Progress(console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        progress = Progress(console=console, transient=console.is_terminal)
         try:
             stack.enter_context(progress)
         except LiveError:  # the caller shows a display of their own

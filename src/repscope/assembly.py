@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from repscope.comparison import Comparison
 from repscope.engine.accumulate import Matrix
 from repscope.engine.partial import Partial
 from repscope.engine.run import GramScores, finish
 from repscope.errors import DataOrderWarning, DegenerateInputWarning, InputError, RepscopeWarning
+from repscope.measures._messages import warn
 from repscope.measures.kernels import check_estimator
+
+Caught: TypeAlias = "list[warnings.WarningMessage]"
 
 
 def from_partials(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comparison:
     """The comparison that the partial results of all shares make together."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded() as caught:
         result = assemble(facts, partials)
-    return with_warnings(result, caught)
+    return with_warnings([result], [], [caught])[0]
 
 
 def assemble(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comparison:
@@ -33,79 +35,110 @@ def assemble(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Compariso
     comparison, names = facts["comparison"], facts["names"]
     conventions = dict(comparison["conventions"])
     estimator = check_estimator("compare", conventions["estimator"])
-    scores = finish(partials, estimator, names)
+    scores = finish(partials, estimator, names, facts["itemsize"])
     check_count(scores.n, facts["minimum_examples"])
     if scores.ordered:
         _warn_ordered(scores.ordered)
     if scores.batches is not None:
         conventions["batches"] = scores.batches
     if isinstance(conventions.get("bandwidth_examples"), int):
+        sampled = scores.n > conventions["bandwidth_examples"]
         conventions["bandwidth_examples"] = min(conventions["bandwidth_examples"], scores.n)
-    values = _hsic(scores) if comparison["measure"] == "hsic" else _cka(scores.hsic, names)
+        comparison = {**comparison, "seeds": comparison["seeds"] if sampled else {}}
+    values = (_hsic if comparison["measure"] == "hsic" else _cka)(scores, names)
     values = values[np.ix_(facts["rows"], facts["columns"])]
     return Comparison(values=values, **{**comparison, "conventions": conventions, "n": scores.n})
 
 
-def _hsic(scores: GramScores) -> Matrix:
+@contextmanager
+def recorded() -> Iterator[Caught]:
+    """Keep the warnings given inside, whatever the filters say, for :func:`with_warnings`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+def with_warnings(results: Sequence[Comparison], shared: Caught, own: Sequence[Caught]) -> list[Comparison]:
+    """Give each warning once, to the line that called repscope, and keep it in the results that it is about.
+
+    Args:
+        results: The results.
+        shared: Warnings about all of them.
+        own: Warnings about each.
+    """
+    for warning in [*shared, *(w for caught in own for w in caught)]:
+        if not isinstance(warning.message, RepscopeWarning):  # of the caller's model, for example
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    found = [_summarise([*shared, *caught]) for caught in own]
+    for text, category in dict.fromkeys(message for messages in found for message in messages):
+        warn(text, category)
+    return [
+        replace(result, warnings=tuple(text for text, _ in messages))
+        for result, messages in zip(results, found, strict=True)
+    ]
+
+
+class _About(RepscopeWarning):
+    """A warning about a layer or a pair of layers, on its way to a summary of all of them."""
+
+    def __init__(self, text: str, what: str, category: type[RepscopeWarning]) -> None:
+        super().__init__(text)
+        self.text, self.what, self.category = text, what, category
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Say of the warnings given inside which layer or pair of layers they are about."""
+    with recorded() as caught:
+        yield
+    for warning in caught:
+        if isinstance(warning.message, RepscopeWarning):
+            message = _About(str(warning.message), what, type(warning.message))
+            warnings.warn(message, stacklevel=2)
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _summarise(caught: Caught) -> list[tuple[str, type[RepscopeWarning]]]:
+    """Each kind of warning once: the first in full, with the number of pairs it holds for."""
+    kinds: dict[type[RepscopeWarning], list[_About]] = {}
+    messages: dict[tuple[str, type[RepscopeWarning]], None] = {}
+    for warning in caught:
+        if isinstance(warning.message, _About):
+            kinds.setdefault(warning.message.category, []).append(warning.message)
+        elif isinstance(warning.message, RepscopeWarning):
+            messages[str(warning.message), type(warning.message)] = None
+    for category, found in kinds.items():
+        more = f" The same holds for {len(found) - 1} more pairs." if len(found) > 1 else ""
+        messages[f"{found[0].what}: {found[0].text}{more}", category] = None
+    return list(messages)
+
+
+def _hsic(scores: GramScores, names: Sequence[str]) -> Matrix:
+    """HSIC of all pairs in units of the activations; NaN with a warning for layers without a bandwidth."""
+    _warn_undefined("hsic", np.isnan(np.diag(scores.hsic)), names)
     values: Matrix = scores.hsic * np.outer(scores.units, scores.units)
     return values
 
 
-def with_warnings(result: Comparison, caught: Iterable[warnings.WarningMessage]) -> Comparison:
-    """Give the warnings once, to the line that called repscope, and keep them in the result."""
-    messages = _summarise(caught)
-    for text, category in messages:
-        warnings.warn(text, category, stacklevel=_levels_to_caller())
-    return replace(result, warnings=tuple(text for text, _ in messages))
-
-
-def _levels_to_caller() -> int:
-    """Stack levels from :func:`with_warnings` up to the first frame outside of this package."""
-    package = os.path.dirname(__file__)
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and os.path.dirname(frame.f_code.co_filename) == package:
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-class PairWarning(RepscopeWarning):
-    """A warning about one pair of layers, on its way to a summary of all of them."""
-
-    def __init__(self, text: str, pair: str, category: type[Warning]) -> None:
-        super().__init__(text)
-        self.text, self.pair, self.category = text, pair, category
-
-
-def _summarise(caught: Iterable[warnings.WarningMessage]) -> list[tuple[str, type[Warning]]]:
-    """Each kind of warning once: the first in full, with the number of pairs it holds for."""
-    pairs: dict[type[Warning], list[PairWarning]] = {}
-    messages: dict[tuple[str, type[Warning]], None] = {}
-    for warning in caught:
-        if isinstance(warning.message, PairWarning):
-            pairs.setdefault(warning.message.category, []).append(warning.message)
-        else:
-            messages[str(warning.message), warning.category] = None
-    for category, found in pairs.items():
-        more = f" The same holds for {len(found) - 1} more pairs." if len(found) > 1 else ""
-        messages[f"{found[0].pair}: {found[0].text}{more}", category] = None
-    return list(messages)
-
-
-def _cka(hsic: Matrix, names: Sequence[str]) -> Matrix:
+def _cka(scores: GramScores, names: Sequence[str]) -> Matrix:
     """HSIC of all pairs normalised by its diagonal; NaN with a warning for layers without any variation."""
-    self_products = np.diag(hsic).copy()
-    nothing = ~(self_products > 0)
-    if nothing.any():
-        constant = ", ".join(repr(names[i]) for i in np.flatnonzero(nothing).tolist())
-        warnings.warn(
-            f"cka: all examples are equal, or equally far apart, in layer {constant} (0/0). Its scores are NaN.",
-            DegenerateInputWarning,
-            stacklevel=2,
-        )
-    self_products[nothing] = math.nan
+    _warn_undefined("cka", scores.vanishing, names)
+    self_products = np.where(scores.vanishing, math.nan, np.diag(scores.hsic))
     roots = np.sqrt(self_products)
-    values: Matrix = hsic / np.outer(roots, roots)
+    values: Matrix = scores.hsic / np.outer(roots, roots)
     return values
+
+
+def _warn_undefined(measure: str, undefined: npt.NDArray[np.bool_], names: Sequence[str]) -> None:
+    if not undefined.any():
+        return
+    layers = ", ".join(repr(names[i]) for i in np.flatnonzero(undefined).tolist())
+    warn(
+        f"{measure}: the examples must differ in layer {layers}, but are all equal, or alike to this kernel (0/0). Its "
+        "scores are NaN. Leave it out, or look for dead units.",
+        DegenerateInputWarning,
+    )
 
 
 def check_count(n: int, minimum: int) -> None:
@@ -116,9 +149,8 @@ def check_count(n: int, minimum: int) -> None:
 
 def _warn_ordered(names: Sequence[str]) -> None:
     shown = ", ".join(repr(name) for name in names[:3]) + (" …" if len(names) > 3 else "")
-    warnings.warn(
+    warn(
         f"compare: the examples come in an order (batch means of {len(names)} layers drift more than chance: {shown}), "
         "so the minibatch estimate is wrong. Shuffle the data, or use pairs='all'.",
         DataOrderWarning,
-        stacklevel=2,
     )

@@ -223,9 +223,13 @@ def _settle(
 ) -> tuple[Job, list[ConfiguredMeasure], Any, Callable[..., Any] | None]:
     """The arguments of :func:`compare`, checked and settled."""
     wanted = [measure] if isinstance(measure, str | ConfiguredMeasure) else list(measure)
+    if not wanted:
+        raise InputError("compare: measure must name at least one measure, got none. See repscope.measures().")
     measures = _configure(wanted, kernel, estimator, options)
     if pairs not in ("auto", "all", "batch"):
         raise InputError(f"compare: pairs must be 'auto', 'all' or 'batch', got {pairs!r}.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"compare: batch_size must be a positive whole number, got {batch_size!r}.")
     subjects, against = resolve(a, b, layers)
     job = Job(
         subjects=subjects,
@@ -233,7 +237,7 @@ def _settle(
         pairs=pairs,
         reduce=reduce,
         batch_size=batch_size,
-        memory=memory_budget(memory),
+        memory=None if memory is None else memory_budget(memory),
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,

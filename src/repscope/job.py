@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import os
-import platform
-import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from repscope._progress import track
-from repscope.assembly import PairWarning, assemble, check_count, with_warnings
+from repscope.assembly import about, assemble, check_count, recorded, with_warnings
 from repscope.comparison import Comparison
 from repscope.engine import distributed
 from repscope.engine.accumulate import Matrix
+from repscope.engine.batchwise import BatchVisitor
+from repscope.engine.exact import MomentVisitor
 from repscope.engine.partial import Partial, Shard
-from repscope.engine.plan import Plan, plan
+from repscope.engine.plan import Plan, memory_budget, plan
 from repscope.engine.products import Precision, flops_per_second, native
-from repscope.engine.run import BANDWIDTH_EXAMPLES, Work, accumulate
-from repscope.engine.stream import ArraySource
+from repscope.engine.run import Work, accumulate, entry_itemsize, visitor_for
+from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.tiles import tileable
 from repscope.errors import InputError
+from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
 from repscope.measures._decomposition import Decomposition, decompose
-from repscope.measures.catalog import ConfiguredMeasure, describe
-from repscope.measures.kernels import RBF, Laplace, as_kernel, check_estimator
+from repscope.measures.catalog import ConfiguredMeasure
+from repscope.measures.kernels import Kernel, as_kernel, check_estimator
 from repscope.partials import PartialFile, read_partial
+from repscope.store_source import StoreSource
 from repscope.subjects import Subject, check_examples
 
 Forward = Callable[..., Any] | None
@@ -44,7 +44,7 @@ class Job:
         pairs: ``"auto"``, ``"all"`` or ``"batch"``.
         reduce: How an activation becomes (examples, features).
         batch_size: Examples per batch, where the data do not come in batches.
-        memory: Budget in bytes.
+        memory: Budget in bytes; None: half of what is free.
         seed: For the sample that sets a radial kernel's bandwidth.
         progress: Show a bar; None: where stderr is a terminal.
         checkpoint: File for unfinished sums.
@@ -58,7 +58,7 @@ class Job:
     pairs: str
     reduce: Any
     batch_size: int
-    memory: float
+    memory: float | None
     seed: int
     progress: bool | None
     checkpoint: str | os.PathLike[str] | None
@@ -78,26 +78,32 @@ class Job:
 
     def run(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward) -> list[Comparison]:
         """Compare, by every measure."""
-        if self.checkpoint is not None and (len(measures) != 1 or not _divisible(measures[0])):
+        if self.checkpoint is not None and (len(measures) != 1 or not divisible(measures[0])):
             raise InputError(
                 "compare: checkpoint must be left out but for one measure of hsic and cka, whose sums can be kept, got "
                 f"{', '.join(m.id for m in measures)}."
             )
-        opened = self._open(data, forward)
-        held = self._kept(measures, opened)
-        self.shares_decompositions = sum(m.measure.decomposes for m in measures) > 1
-        results = []
-        for m in measures:
-            source = opened.source if held is None or self._batchwise(m) else held
-            results.append(self._score(m, replace(opened, source=source)))
-        return results
+        if self.pairs == "batch" and not any(is_gram(m) for m in measures):
+            raise InputError(
+                f"compare: pairs must be left out for {', '.join(m.id for m in measures)}, got 'batch', because only "
+                "hsic and cka have an estimate from batches."
+            )
+        with recorded() as shared:
+            opened = self._open(data, forward)
+            found = self._first_pass(measures, opened)
+        results, own = [], []
+        for number, m in enumerate(measures):
+            with recorded() as caught:
+                results.append(self._score(m, opened, found))
+            own.append(caught)
+            later = {other.preparation for other in measures[number + 1 :]}
+            found.states = {key: state for key, state in found.states.items() if key[0] in later}
+        return with_warnings(results, shared, own)
 
     def run_part(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward, shard: Shard) -> None:
         """Add up one share of the work and leave it in the checkpoint file."""
         measure, opened = self._one_divisible(measures, data, forward)
-        held = self._kept([measure], opened)
-        opened = opened if held is None else replace(opened, source=held)
-        chosen = self._plan(measure, opened)
+        opened, chosen = self._ready(measure, opened)
         assert self.checkpoint is not None
         self._accumulate(
             measure, opened, chosen, PartialFile(self.checkpoint, self._facts(measure, opened, chosen)), shard
@@ -110,7 +116,7 @@ class Job:
     def _one_divisible(
         self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward
     ) -> tuple[ConfiguredMeasure, _Opened]:
-        if len(measures) != 1 or not _divisible(measures[0]):
+        if len(measures) != 1 or not divisible(measures[0]):
             raise InputError(
                 "compare: measure must be hsic or cka with a kernel of repscope to be planned or divided, got "
                 f"{', '.join(m.label for m in measures)}."
@@ -120,100 +126,185 @@ class Job:
     # -- sources ----------------------------------------------------------------------------------------------
 
     def _open(self, data: Any, forward: Forward) -> _Opened:
-        if all(subject.arrays is not None for subject in self.subjects):
+        if all(subject.model is None for subject in self.subjects):
             if data is not None:
                 raise InputError(
                     "compare: data must be left out when layers are given as arrays; they are compared as they are."
                 )
-            check_examples(self.subjects)
-            layers = [tuple(subject.arrays or ()) for subject in self.subjects]
-            arrays = [native(x) for subject in self.subjects for x in (subject.arrays or {}).values()]
-            return _Opened(ArraySource(arrays, _qualified(self.subjects, layers)), layers)
-        if any(subject.arrays is not None for subject in self.subjects):
+            return self._open_arrays()
+        if any(subject.model is None for subject in self.subjects):
             raise InputError(
                 "compare: models and stored arrays cannot be mixed, because nothing tells whether their examples "
-                "match. Capture the model's representations first (repscope.representations), then compare arrays."
+                "match. Store the model's activations first (repscope capture, or repscope.representations), then "
+                "compare what is stored."
             )
         if data is None:
             raise InputError("compare: data must be given to run the models on: a DataLoader, a Dataset or arrays.")
         from repscope.capture import batches
         from repscope.sources import ModelSource
 
-        start = time.perf_counter()
-        source = ModelSource(
+        models = ModelSource(
             self.subjects,
             batches(data, batch_size=self.batch_size),
             reduce=self.reduce,
             forward=forward,
             progress=self.progress,
         )
-        return _Opened(source, source.layers, time.perf_counter() - start)
+        identity = models.identity if self.checkpoint is not None else ""  # costs a look at every weight
+        return _Opened(
+            models, models.layers, self._budget(models.device), models.dtypes, models.first_items, identity=identity
+        )
 
-    def _kept(self, measures: Sequence[ConfiguredMeasure], opened: _Opened) -> ArraySource | None:
-        """The activations in memory, where they are to be kept between capture and scoring and fit."""
-        if isinstance(opened.source, ArraySource) or all(self._batchwise(m) for m in measures):
-            return None
-        several = len(measures) > 1 or not _is_gram(measures[0])
-        if not several and self._plan(measures[0], opened).route != "memory":
-            return None
-        from repscope.sources import TooLargeError, collect
+    def _open_arrays(self) -> _Opened:
+        if any(subject.store is not None for subject in self.subjects):
+            stored = StoreSource(self.subjects)
+            return _Opened(
+                stored, stored.layers, self._budget(None), stored.dtypes, identity=stored.identity, reduce=stored.reduce
+            )
+        check_examples(self.subjects)
+        layers = [tuple(subject.arrays or ()) for subject in self.subjects]
+        given = [x for subject in self.subjects for x in (subject.arrays or {}).values()]
+        names = qualified(self.subjects, layers)
+        source = ArraySource([native(x) for x in given], names)
+        dtypes = list(dict.fromkeys(dtype for subject in self.subjects for dtype in subject.dtypes))
+        return _Opened(source, layers, self._budget(None), dtypes, given=given)
 
-        try:
-            return collect(opened.source, limit=0.8 * self.memory)
-        except TooLargeError:
-            return None
+    def _budget(self, device: Any) -> float:
+        """Bytes for activations and tiles, where these are to lie."""
+        if self.memory is None:
+            from repscope.sources import free_memory
 
-    def _batchwise(self, measure: ConfiguredMeasure) -> bool:
-        return self.pairs == "batch" and _is_gram(measure)
+            free = None if device is None else free_memory(device)
+            self.memory = memory_budget(None) if free is None else free / 2
+        return self.memory
 
     def _plan(self, measure: ConfiguredMeasure, opened: _Opened) -> Plan:
         source: Any = opened.source
         in_memory = isinstance(source, ArraySource)
         n = source.n if in_memory else source.rows_expected
-        if n is None:
-            n = source.n if not source.data.one_pass else 0
-        batch = self.batch_size if in_memory else max(1, round(source.examples_per_batch))
-        forward = None
-        if opened.first_batch_seconds is not None and not in_memory and source.batches_expected:
-            forward = opened.first_batch_seconds * source.batches_expected
+        forward = rate = None
+        if not in_memory and source.batches_expected and source.device.type == "cpu":
+            forward, rate = source.forward_seconds * source.batches_expected, flops_per_second()
         chosen = plan(
             widths=source.widths,
             n=n,
-            batch_size=min(batch, n) if n else batch,
+            batch_size=self.batch_size if in_memory else max(1, round(source.examples_per_batch)),
             pairs=self.pairs,  # type: ignore[arg-type]
-            linear=as_kernel(measure.options["kernel"]).name == "linear",
-            itemsize=8 if in_memory and str(source.arrays[0].dtype).endswith("64") else 4,
-            memory=self.memory,
+            kernel=_kernel(measure),
+            itemsize=source.itemsize,
+            memory=opened.memory,
             in_memory=in_memory,
-            repeatable=in_memory or not source.data.one_pass,
+            repeatable=in_memory or not source.one_pass,
             forward_seconds=forward,
-            flops_per_second=flops_per_second() if forward else None,
+            flops_per_second=rate,
         )
         return replace(chosen, precision=self.precision)
 
+    def _ready(self, measure: ConfiguredMeasure, opened: _Opened) -> tuple[_Opened, Plan]:
+        """The source that the plan for one measure works on; the activations are brought into memory where it says."""
+        chosen = self._plan(measure, opened)
+        if isinstance(opened.source, ArraySource):
+            return opened.cut(chosen), chosen
+        if chosen.route != "memory":
+            return opened, chosen
+        held = self._kept(opened, [], None)
+        if held is None:
+            return opened, self._plan(measure, opened)
+        return opened.holding(held).cut(chosen), chosen
+
+    def _kept(self, opened: _Opened, visitors: Sequence[Visitor], needed_by: str | None) -> ArraySource | None:
+        """One pass over the data for all visitors, and the activations in memory; None where they do not fit."""
+        from repscope.sources import Keep
+
+        keep = Keep(opened.source, 0.9 * opened.memory, needed_by)
+        opened.source.stream(Together([*visitors, keep]))
+        return keep.source()
+
+    def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: _Opened) -> _Found:
+        """All that one pass of the models can give to any of the measures."""
+        if isinstance(opened.source, ArraySource) or self.checkpoint is not None or distributed.current().count > 1:
+            return _Found()
+        found = _Found()
+        visitors: dict[Hashable, BatchVisitor | MomentVisitor] = {}
+        needed_by, keep = None, False
+        for m in measures:
+            if not self._by_sums(m):
+                needed_by, keep = needed_by or m.id, True
+                continue
+            chosen, kernel = self._plan(m, opened), _kernel(m)
+            keep |= chosen.route == "memory"
+            if chosen.route in ("batch", "moments"):
+                estimator = check_estimator(m.id, m.options["estimator"])
+                key = (chosen.route, kernel, estimator if chosen.route == "batch" else None)
+                if key not in visitors:
+                    visitors[key] = visitor_for(opened.source, kernel, estimator, chosen)
+                found.visitors[m.label] = visitors[key]
+            found.plans[m.label] = chosen
+        if keep:
+            found.held = self._kept(opened, list(visitors.values()), needed_by)
+        elif visitors:
+            opened.source.stream(Together(list(visitors.values())))
+        return found
+
+    def _by_sums(self, measure: ConfiguredMeasure) -> bool:
+        """Whether a measure comes from sums over pairs of examples, rather than from prepared layers."""
+        return divisible(measure) or (self.pairs == "batch" and is_gram(measure))
+
     # -- scores -----------------------------------------------------------------------------------------------
 
-    def _score(self, measure: ConfiguredMeasure, opened: _Opened) -> Comparison:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            if _divisible(measure) or self._batchwise(measure):
-                result = self._from_gram(measure, opened)
-            else:
-                values, n = self._pairwise(measure, opened)
-                facts = self._facts(measure, opened, None)
-                result = Comparison(values=values, **{**facts["comparison"], "n": n})
-        return with_warnings(result, caught)
-
-    def _from_gram(self, measure: ConfiguredMeasure, opened: _Opened) -> Comparison:
-        chosen = self._plan(measure, opened)
-        if chosen.route == "batch" and isinstance(opened.source, ArraySource):
-            source = ArraySource(opened.source.arrays, opened.source.names, batch_size=self.batch_size)
-            opened = replace(opened, source=source)
+    def _score(self, measure: ConfiguredMeasure, opened: _Opened, found: _Found) -> Comparison:
+        if not self._by_sums(measure):
+            if not isinstance(opened.source, ArraySource):
+                found.held = found.held or self._kept(opened, [], measure.id)
+                assert found.held is not None
+                opened = opened.holding(found.held)
+            values = self._pairwise(measure, opened, found.states)
+            facts = self._facts(measure, opened, None)
+            return Comparison(values=values, **{**facts["comparison"], "n": opened.source.n})
+        visitor = found.visitors.get(measure.label)
+        if visitor is not None:
+            facts = self._facts(measure, opened, found.plans[measure.label])
+            return assemble(facts, [visitor.partial(complete=True)])
+        if found.held is not None and found.plans[measure.label].route == "memory":
+            chosen = found.plans[measure.label]
+            opened = opened.holding(found.held).cut(chosen)
+        else:
+            opened, chosen = self._ready(measure, opened)
+        if not tileable(_kernel(measure)):
+            opened = opened.as_given()
         facts = self._facts(measure, opened, chosen)
         file = None if self.checkpoint is None else PartialFile(self.checkpoint, facts)
         partial = self._accumulate(measure, opened, chosen, file, distributed.current())
         partials = [partial] if partial.shard.count == 1 else distributed.gather(partial)
         return assemble(facts, partials)
+
+    def _facts(self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan | None) -> dict[str, Any]:
+        source = opened.source
+        items = opened.items
+        if items is None and chosen is not None and chosen.route == "batch":
+            items = chosen.batch_size
+        conventions = {
+            "reduce": describe_reduction(self.reduce) if opened.reduce is None else opened.reduce,
+            "dtype": opened.dtypes[0] if len(opened.dtypes) == 1 else list(opened.dtypes),
+            **({} if items is None else {"batch_size": items}),
+        }
+        return {
+            **facts_of(
+                measure, self.subjects, opened.layers, self._axes(opened.layers), chosen, conventions, self.seed
+            ),
+            "names": list(source.names),
+            "itemsize": source.itemsize
+            if chosen is None
+            else entry_itemsize(_kernel(measure), chosen, source.itemsize),
+            "memory": opened.memory,
+            "identity": opened.identity,
+        }
+
+    def _axes(self, layers: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
+        """Indices of the layers on the rows and on the columns, among all layers of all subjects."""
+        first = len(layers[0])
+        everything = list(range(sum(len(names) for names in layers)))
+        return (everything[:first], everything[first:]) if self.against else (everything, everything)
 
     def _accumulate(
         self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan, file: PartialFile | None, shard: Shard
@@ -224,7 +315,7 @@ class Job:
                 file.path = file.path.with_name(f"{file.path.name}.{shard.index + 1}-of-{shard.count}")
             work = Work(shard, resume=file.resume(shard), checkpoint=file.checkpoint)
         kernel, estimator = (
-            as_kernel(measure.options["kernel"]),
+            _kernel(measure),
             check_estimator(measure.id, measure.options["estimator"]),
         )
         partial = accumulate(opened.source, kernel, estimator, chosen, self.seed, work)
@@ -232,33 +323,27 @@ class Job:
             file.save(partial)
         return partial
 
-    def _pairwise(self, measure: ConfiguredMeasure, opened: _Opened) -> tuple[Matrix, int]:
+    def _pairwise(self, measure: ConfiguredMeasure, opened: _Opened, states: dict[tuple[Any, int], Any]) -> Matrix:
+        if is_gram(measure):
+            opened = opened.as_given()  # the kernel is a function of the caller's
         source = opened.source
-        if not isinstance(source, ArraySource):
-            raise InputError(
-                f"compare: {measure.id} needs the representations of all examples in memory, and they do not fit "
-                f"memory={self.memory / 2**30:.3g} GiB. Choose fewer layers or examples, or raise memory=."
-            )
         check_count(source.n, measure.facts.minimum_examples)
         rows, columns = self._axes(opened.layers)
         needed = sorted({*rows, *columns})
-        states = {
-            i: self._prepare(measure, source, i)
-            for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress)
-        }
+        key = measure.preparation
+        for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress):
+            if (key, i) not in states:
+                with about(source.names[i]):
+                    states[key, i] = self._prepare(measure, source, i)
         values = np.empty((len(rows), len(columns)))
         symmetric = measure.facts.symmetric and rows == columns
         todo = [(r, c) for r in range(len(rows)) for c in range(len(columns)) if not symmetric or r <= c]
         for r, c in track(todo, f"Scoring {measure.id}", total=len(todo), show=self.progress):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                values[r, c] = float(measure.score(states[rows[r]], states[columns[c]]))
-            for warning in caught:
-                pair = f"{source.names[rows[r]]} × {source.names[columns[c]]}"
-                warnings.warn(PairWarning(str(warning.message), pair, warning.category), stacklevel=2)
+            with about(f"{source.names[rows[r]]} × {source.names[columns[c]]}"):
+                values[r, c] = float(measure.score(states[key, rows[r]], states[key, columns[c]]))
             if symmetric:
                 values[c, r] = values[r, c]
-        return values, source.n
+        return values
 
     def _prepare(self, measure: ConfiguredMeasure, source: ArraySource, layer: int) -> Any:
         if not (measure.measure.decomposes and self.shares_decompositions):
@@ -266,66 +351,6 @@ class Job:
         if layer not in self.decompositions:
             self.decompositions[layer] = decompose(source.arrays[layer])
         return measure.prepare(source.arrays[layer], decomposition=self.decompositions[layer])
-
-    # -- labels -----------------------------------------------------------------------------------------------
-
-    def _axes(self, layers: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
-        """Indices of the layers on the rows and on the columns, among all layers of all subjects."""
-        first = len(layers[0])
-        everything = list(range(sum(len(names) for names in layers)))
-        return (everything[:first], everything[first:]) if self.against else (everything, everything)
-
-    def _facts(self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan | None) -> dict[str, Any]:
-        """What is computed: all of the comparison but its values, and what is needed to get those from sums."""
-        names = [name for names in opened.layers for name in names]
-        models = [subject.name for subject, names in zip(self.subjects, opened.layers, strict=True) for _ in names]
-        rows, columns = self._axes(opened.layers)
-        declared = measure.facts
-        settled = {key: value if isinstance(value, str) else describe(value) for key, value in measure.options.items()}
-        conventions: dict[str, Any] = {**settled, "pairs": "all", "route": "pairwise"}
-        if chosen is not None:
-            conventions |= {
-                "pairs": chosen.pairs,
-                "route": chosen.route,
-                "plan": chosen.reason,
-                "passes": chosen.passes,
-            }
-            conventions |= {"held_batches": chosen.held_batches, "precision": chosen.precision}
-            kernel = as_kernel(measure.options["kernel"])
-            if isinstance(kernel, RBF | Laplace) and kernel.sigma is None:
-                whole = BANDWIDTH_EXAMPLES if chosen.route != "batch" else None
-                conventions["bandwidth_examples"] = whole or "each batch"
-        comparison = {
-            "row_layers": [names[i] for i in rows],
-            "column_layers": [names[i] for i in columns],
-            "row_models": [models[i] for i in rows],
-            "column_models": [models[i] for i in columns],
-            "measure": measure.id,
-            "kind": declared.kind,
-            "range": list(declared.range),
-            "symmetric": declared.symmetric,
-            "conventions": {
-                **conventions,
-                "reduce": self.reduce if isinstance(self.reduce, str) else str(self.reduce),
-                "batch_size": self.batch_size,
-            },
-            "versions": _versions(),
-            "seeds": {"bandwidth": self.seed},
-            "details": {
-                "references": list(measure.measure.references),
-                "formula": measure.measure.formula,
-                "features": {name: int(w) for name, w in zip(opened.source.names, opened.source.widths, strict=True)},
-            },
-        }
-        return {
-            "comparison": comparison,
-            "names": list(opened.source.names),
-            "rows": rows,
-            "columns": columns,
-            "minimum_examples": declared.minimum_examples,
-            "memory": self.memory,
-            "identity": opened.identity(),
-        }
 
 
 @dataclass(frozen=True)
@@ -335,41 +360,63 @@ class _Opened:
     Attributes:
         source: Where they come from.
         layers: Layer names of each subject.
-        first_batch_seconds: How long one batch took, for models.
+        memory: Budget in bytes.
+        dtypes: Types of the activations.
+        items: Items in a batch of the data, for models.
+        given: The arrays as they were given, or None for models and stores.
+        identity: A hash of models and data, empty where unknown.
+        reduce: How the activations of a store were made matrices, None for others.
     """
 
     source: Any
     layers: Sequence[Sequence[str]]
-    first_batch_seconds: float | None = None
+    memory: float
+    dtypes: Sequence[str]
+    items: int | None = None
+    given: Sequence[Any] | None = None
+    identity: str = ""
+    reduce: Any = None
 
-    def identity(self) -> str:
-        """A hash of models and data, so that partial results of other ones are not mixed; empty where unknown."""
-        return str(getattr(self.source, "identity", ""))
+    def holding(self, held: ArraySource) -> _Opened:
+        """The same activations in memory."""
+        return replace(self, source=held)
+
+    def cut(self, chosen: Plan) -> _Opened:
+        """Arrays in memory in slices of the size that the plan says."""
+        source = self.source
+        return replace(self, source=ArraySource(source.arrays, source.names, batch_size=chosen.batch_size))
+
+    def as_given(self) -> _Opened:
+        """Arrays in memory in the library that they came in, for a kernel that is a function of the caller's."""
+        source = self.source
+        if not isinstance(source, ArraySource):
+            return self
+        arrays = self.given or [_tensor(x) for x in source.arrays]
+        return replace(self, source=ArraySource(arrays, source.names, batch_size=source.batch_size))
 
 
-def _qualified(subjects: Sequence[Subject], layers: Sequence[Sequence[str]]) -> list[str]:
-    several = len(subjects) > 1
-    return [
-        f"{subject.name}: {name}" if several else name
-        for subject, names in zip(subjects, layers, strict=True)
-        for name in names
-    ]
+@dataclass
+class _Found:
+    """What the first pass has brought, and what one measure leaves for the next.
+
+    Attributes:
+        plans: Of each measure that comes from sums, by label.
+        visitors: Those that hold its sums, where one pass was enough.
+        held: The activations of all examples, where a measure needs them and they fit.
+        states: Prepared layers, by preparation and index.
+    """
+
+    plans: dict[str, Plan] = field(default_factory=dict)
+    visitors: dict[str, BatchVisitor | MomentVisitor] = field(default_factory=dict)
+    held: ArraySource | None = None
+    states: dict[tuple[Any, int], Any] = field(default_factory=dict)
 
 
-def _is_gram(measure: ConfiguredMeasure) -> bool:
-    return measure.id in ("cka", "hsic")
+def _kernel(measure: ConfiguredMeasure) -> Kernel:
+    return as_kernel(measure.options["kernel"], measure.id)
 
 
-def _divisible(measure: ConfiguredMeasure) -> bool:
-    """Whether the measure comes from sums over tiles, which can be divided, kept and merged."""
-    return _is_gram(measure) and tileable(as_kernel(measure.options["kernel"]))
+def _tensor(x: Any) -> Any:
+    import torch
 
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("repscope", "numpy", "torch", "array-api-compat"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    return torch.from_numpy(x) if isinstance(x, np.ndarray) else x

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat
-import numpy as np
 
 from repscope._progress import track
 from repscope.engine.products import native
-from repscope.engine.stream import ArraySource, Source, Visitor
+from repscope.engine.stream import ArraySource, Source, Visitor, check_finite
 from repscope.errors import CaptureError, InputError
 from repscope.subjects import Subject
 
@@ -27,6 +27,11 @@ class ModelSource:
         names: Layer names of all models, for messages (``model: layer`` where there are several models).
         layers: Layer names of each model, in execution order.
         widths: Features of each layer.
+        dtypes: Types of the activations, in order of appearance.
+        itemsize: Bytes of a number as the engine works on it.
+        device: Where the activations are compared: where those of the first layer are.
+        first_items: Items in the first batch.
+        forward_seconds: Time that the models take for the first batch, when they are warm.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class ModelSource:
         self._fingerprints: list[str] = []
         self._complete = False
         self._pending: Iterator[Any] | None = None
+        self.device: Any = None
         self._first = self._first_batch()
         infos = [capture.discover(self._first) for capture in self.captures]
         self.layers = [capture.names for capture in self.captures]
@@ -60,6 +66,11 @@ class ModelSource:
         ]
         self.widths = [info.features for layer_infos in infos for info in layer_infos]
         self.examples_per_item = [info.examples_per_item for layer_infos in infos for info in layer_infos]
+        probe = _Probe()
+        start = time.perf_counter()
+        self.peek(probe)
+        self.forward_seconds = time.perf_counter() - start
+        self.dtypes, self.itemsize = tuple(probe.dtypes), probe.itemsize
 
     @property
     def identity(self) -> str:
@@ -68,6 +79,11 @@ class ModelSource:
 
         weights = [capture.model.state_dict() for capture in self.captures]
         return fingerprint([self._first, *weights])
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether the data can be gone through only once."""
+        return self.data.one_pass
 
     @property
     def batches_expected(self) -> int | None:
@@ -85,14 +101,7 @@ class ModelSource:
     @property
     def examples_per_batch(self) -> float:
         """Examples in a batch of the usual size."""
-        return self._first_items * max(self.examples_per_item)
-
-    @property
-    def n(self) -> int:
-        """Number of examples; costs a pass over the data where none was made yet."""
-        if not self._complete:
-            self.stream(_Blind())
-        return sum(self._rows)
+        return self.first_items * max(self.examples_per_item)
 
     def peek(self, visitor: Visitor) -> None:
         """Show the batch that the data began with when they were first looked at."""
@@ -110,6 +119,8 @@ class ModelSource:
             for capture in self.captures:
                 stack.enter_context(capture)
             batches = track(self._batches(), "Forward passes", total=self.batches_expected, show=self.progress)
+            stack.enter_context(closing(batches))  # the bar goes also where a batch raises
+            number = -1
             for number, batch in enumerate(batches):
                 if stop is not None and number >= stop:
                     return
@@ -123,6 +134,11 @@ class ModelSource:
                 if chosen:
                     visitor.end(slice(position, position + rows))
                 position += rows
+            if number + 1 < len(self._rows):
+                raise InputError(
+                    f"compare: data must hold as many batches on every pass, got {number + 1} after {len(self._rows)}. "
+                    "Give all passes the same data, or raise memory= so that one is enough."
+                )
         self._complete = True
 
     def _count(self, number: int, batch: Any) -> int:
@@ -143,7 +159,9 @@ class ModelSource:
 
             def consume(name: str, x: Any, index: dict[str, int] = index) -> None:
                 seen[self.names[index[name]]] = int(x.shape[0])
-                visitor.layer(index[name], x)
+                if self.device is None:
+                    self.device = x.device
+                visitor.layer(index[name], x.to(self.device))  # of models or layers elsewhere a copy
 
             capture.run(batch, consume)
             offset += len(index)
@@ -161,8 +179,8 @@ class ModelSource:
 
         iterator = iter(self.data)
         first = next(iterator)
-        self._pending = _chain(first, iterator) if self.data.one_pass else None
-        self._first_items = batch_items(first)
+        self._pending = _chain(first, iterator) if self.one_pass else None
+        self.first_items = batch_items(first)
         return first
 
     def _batches(self) -> Iterator[Any]:
@@ -199,46 +217,73 @@ class _Blind:
         pass
 
 
-class TooLargeError(Exception):
-    """The activations do not fit the memory budget."""
+class _Probe:
+    """Notes of which type the activations are."""
 
-
-def collect(source: Source, *, limit: float) -> ArraySource:
-    """All activations of a source in memory, from one pass.
-
-    Raises:
-        TooLargeError: They would take more than ``limit`` bytes.
-    """
-    visitor = _Keep(source, limit)
-    source.stream(visitor)
-    return ArraySource(visitor.joined(), source.names)
-
-
-class _Keep:
-    def __init__(self, source: Source, limit: float) -> None:
-        self.parts: list[list[Any]] = [[] for _ in source.widths]
-        self.limit, self.held, self.seen = limit, 0, 0
+    def __init__(self) -> None:
+        self.dtypes: dict[str, None] = {}
+        self.itemsize = 4
 
     def layer(self, index: int, x: Any) -> None:
-        x = native(x)
-        self.held += int(x.shape[0] * x.shape[1] * x.dtype.itemsize)
-        if self.held > self.limit:
-            raise TooLargeError
-        xp = array_api_compat.array_namespace(x)
-        self.parts[index].append(xp.asarray(x, copy=True))
+        self.dtypes[str(x.dtype).removeprefix("torch.")] = None
+        self.itemsize = max(self.itemsize, x.dtype.itemsize)
 
     def end(self, rows: slice) -> None:
-        self.seen = rows.stop
+        pass
 
-    def joined(self) -> list[Any]:
+
+class Keep:
+    """Keeps all activations of a stream, as long as they fit.
+
+    Args:
+        source: The stream.
+        limit: Bytes that they may take; all are dropped where they take more.
+        needed_by: A measure that cannot do without, or None.
+
+    Raises:
+        InputError: They take more and are needed.
+    """
+
+    def __init__(self, source: Source, limit: float, needed_by: str | None = None) -> None:
+        self.names, self.limit, self.needed_by = source.names, limit, needed_by
+        self.parts: list[list[Any]] = [[] for _ in source.widths]
+        self.size = self.batch = 0
+
+    def layer(self, index: int, x: Any) -> None:
+        """Copy it."""
+        x = native(x)
+        check_finite(x, self.names[index], self.batch)
+        self.size += int(x.shape[0] * x.shape[1] * x.dtype.itemsize)
+        if self.size <= self.limit:
+            self.parts[index].append(array_api_compat.array_namespace(x).asarray(x, copy=True))
+            return
+        if self.needed_by is not None:
+            raise InputError(
+                f"compare: {self.needed_by} needs the representations of all examples in memory, and they do not fit "
+                f"memory={self.limit / 2**30:.3g} GiB. Choose fewer layers or examples, or raise memory=."
+            )
+        self.parts = [[] for _ in self.parts]
+
+    def end(self, rows: slice) -> None:
+        """Count."""
+        self.batch += 1
+
+    def source(self) -> ArraySource | None:
+        """The activations, given away; None where they did not fit."""
+        if self.size > self.limit:
+            return None
         arrays = []
         for index, parts in enumerate(self.parts):
             self.parts[index] = []  # one layer at a time is held twice
-            arrays.append(np.concatenate(parts) if isinstance(parts[0], np.ndarray) else _torch_cat(parts))
-        return arrays
+            arrays.append(parts[0] if len(parts) == 1 else array_api_compat.array_namespace(*parts).concat(parts))
+        return ArraySource(arrays, self.names)
 
 
-def _torch_cat(parts: list[Any]) -> Any:
+def free_memory(device: Any) -> float | None:
+    """Bytes that can still be taken on a GPU; None for other devices."""
     import torch
 
-    return torch.cat(parts)
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

@@ -16,6 +16,7 @@ import array_api_compat
 from repscope.errors import InputError
 from repscope.files import load_representations
 from repscope.measures._arrays import check_representation
+from repscope.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,18 @@ class Subject:
         name: Model name in the result.
         model: A torch module, or None.
         arrays: Layer name to representation (n, p), or None.
-        layers: Which layers: what ``Capture`` takes for a model, names and globs for arrays; None for the default.
+        dtypes: Types of the arrays as they were given.
+        store: Stored activations, or None.
+        layers: Which layers: what ``Capture`` takes for a model (None for the default), names and globs for arrays,
+            names for a store.
     """
 
     name: str
     model: Any = None
     arrays: Mapping[str, Any] | None = None
     layers: Any = None
+    dtypes: tuple[str, ...] = ()
+    store: Store | None = None
 
 
 def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
@@ -92,11 +98,15 @@ def _subject(value: Any, name: str, layers: Any) -> Subject:
     if _is_module(value):
         return Subject(name, model=value, layers=layers)
     if isinstance(value, str | os.PathLike):
-        value = load_representations(value)
+        value = open_store(value) if Path(value).is_dir() else load_representations(value)
     elif _is_array(value):
         value = {name: value}
+    if isinstance(value, Store):
+        return Subject(name, store=value, layers=tuple(_chosen(value.names, layers, name)))
     if isinstance(value, Mapping) and value and _is_layers(value):
-        return Subject(name, arrays=_select(value, layers, name), layers=layers)
+        arrays = _select(value, layers, name)
+        given = {str(key): str(x.dtype).removeprefix("torch.") for key, x in value.items()}
+        return Subject(name, arrays=arrays, layers=layers, dtypes=tuple(dict.fromkeys(given[key] for key in arrays)))
     got = "an empty mapping" if isinstance(value, Mapping) and not value else type(value).__name__
     raise InputError(
         f"compare: {name} must be a torch module, a mapping of layer names to arrays, an array, or a path to stored "
@@ -107,7 +117,13 @@ def _subject(value: Any, name: str, layers: Any) -> Subject:
 def _select(arrays: Mapping[str, Any], layers: Any, name: str) -> dict[str, Any]:
     """The chosen layers of a mapping, checked; in the mapping's order."""
     arrays = {str(key): x for key, x in arrays.items()}
-    chosen = list(arrays)
+    chosen = _chosen(list(arrays), layers, name)
+    return {key: check_representation("compare", arrays[key], f"layer {key!r} of {name}") for key in chosen}
+
+
+def _chosen(known: Sequence[str], layers: Any, name: str) -> list[str]:
+    """The layers that names and globs choose, in their own order."""
+    chosen = list(known)
     if layers is not None:
         found: set[str] = set()
         for pattern in [layers] if isinstance(layers, str) else list(layers):
@@ -116,16 +132,16 @@ def _select(arrays: Mapping[str, Any], layers: Any, name: str) -> dict[str, Any]
                     f"compare: layers must be names or globs where layers are given as arrays, got {pattern!r}."
                 )
             # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
-            fits = {pattern} & arrays.keys() or {key for key in arrays if fnmatch.fnmatchcase(key, pattern)}
+            fits = {pattern} & set(known) or {key for key in known if fnmatch.fnmatchcase(key, pattern)}
             if not fits:
-                near = difflib.get_close_matches(pattern, arrays, n=2, cutoff=0.5)
-                remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_listed(arrays)}."
+                near = difflib.get_close_matches(pattern, known, n=2, cutoff=0.5)
+                remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_listed(known)}."
                 raise InputError(f"compare: layers must name layers of {name}, got {pattern!r}. {remedy}")
             found |= fits
-        chosen = [key for key in arrays if key in found]
+        chosen = [key for key in known if key in found]
         if not chosen:
             raise InputError(f"compare: layers must name at least one layer of {name}, got none.")
-    return {key: check_representation("compare", arrays[key], f"layer {key!r} of {name}") for key in chosen}
+    return chosen
 
 
 def _listed(names: Collection[str]) -> str:
@@ -136,6 +152,8 @@ def _listed(names: Collection[str]) -> str:
 def _name(value: Any) -> str | None:
     if isinstance(value, str | os.PathLike):
         return Path(value).stem
+    if isinstance(value, Store):
+        return value.path.stem
     return type(value).__name__ if _is_module(value) else None
 
 

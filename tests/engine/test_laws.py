@@ -27,8 +27,8 @@ ESTIMATORS: tuple[Estimator, ...] = ("unbiased", "biased")
 WIDTHS = (7, 12, 30)
 
 
-def exact(source: stream.Source, kernel: Kernel, *, held: int = 1, bandwidth_examples: int = 10**6) -> Any:
-    return tile_sums(source, kernel, held_batches=held, bandwidth_examples=bandwidth_examples, seed=0)
+def exact(source: stream.Source, kernel: Kernel, *, held: int = 1, tile_rows: int = 512) -> tuple[PairSums, Matrix]:
+    return tile_sums(source, kernel, held_batches=held, tile_rows=tile_rows, bandwidth_examples=10**6, seed=0)
 
 
 def hsic_of(found: tuple[PairSums, Matrix], estimator: Estimator) -> Matrix:
@@ -56,9 +56,8 @@ def test_the_tiles_add_up_to_the_value_in_memory(kernel: Kernel, trial: int, mon
     rng = np.random.default_rng(trial)
     n = int(rng.integers(40, 130))
     layers = related_layers(n, WIDTHS, rng)
-    monkeypatch.setattr("repscope.engine.exact.TILE_ROWS", int(rng.integers(3, 50)))
     source = CutSource(layers, sizes_of(n, rng, int(rng.integers(5, 30)), ragged=trial % 2 == 0))
-    found = exact(source, kernel, held=int(rng.integers(1, 6)))
+    found = exact(source, kernel, held=int(rng.integers(1, 6)), tile_rows=int(rng.integers(3, 50)))
     assert found[0].n == n
     for estimator in ESTIMATORS:
         np.testing.assert_allclose(

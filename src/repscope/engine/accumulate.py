@@ -111,9 +111,9 @@ class BatchSums:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
-        """The inverse of :meth:`arrays`."""
+        """The inverse of :meth:`arrays`; both share their memory."""
         sums = cls(arrays["sum"].shape[0])
-        sums.sum = arrays["sum"].copy()
+        sums.sum = arrays["sum"]
         sums.batches, sums.examples = (int(v) for v in arrays["counts"])
         return sums
 
@@ -125,6 +125,11 @@ class TileSums:
         self.products = np.zeros((layers, layers))
         self.rows = np.zeros((layers, n))
         self.diagonal = np.zeros((layers, n))
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return self.rows.shape[0]
 
     @property
     def n(self) -> int:
@@ -188,9 +193,9 @@ class TileSums:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
-        """The inverse of :meth:`arrays`."""
+        """The inverse of :meth:`arrays`; both share their memory."""
         sums = cls(arrays["rows"].shape[0])
-        sums.products, sums.rows, sums.diagonal = (arrays[k].copy() for k in ("products", "rows", "diagonal"))
+        sums.products, sums.rows, sums.diagonal = (arrays[k] for k in ("products", "rows", "diagonal"))
         return sums
 
 
@@ -239,11 +244,11 @@ class MomentSums:
         blocks = self._blocks()
         layers = len(blocks)
         # Around the mean the row sums of the full Gram matrix vanish: r̃ = −d.
-        moments = self.moments - np.outer(self.sums, mean)
         products = np.empty((layers, layers))
         for i, rows in enumerate(blocks):
             for j, columns in enumerate(blocks[: i + 1]):
-                products[i, j] = products[j, i] = np.sum(moments[rows, columns] ** 2)
+                moments = self.moments[rows, columns] - np.outer(self.sums[rows], mean[columns])
+                products[i, j] = products[j, i] = np.vdot(moments, moments)
         diagonals, traces = self._squares_around(mean, blocks)
         return PairSums(
             n=n,
@@ -288,9 +293,9 @@ class MomentSums:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
-        """The inverse of :meth:`arrays`."""
+        """The inverse of :meth:`arrays`; both share their memory."""
         sums = cls([int(w) for w in arrays["widths"]])
         sums.n = int(arrays["n"])
         for name in ("moments", "sums", "square_moments", "square_products", "square_sums"):
-            setattr(sums, name, arrays[name].copy())
+            setattr(sums, name, arrays[name])
         return sums

@@ -14,6 +14,9 @@ from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array
 from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, squared_distances
 
+BANDWIDTH_EXAMPLES = 4096
+"""Examples whose distances set the bandwidth of a radial kernel, where there are more."""
+
 
 def fit_bandwidths(
     source: Source, kernel: Kernel, examples: int, seed: int, precision: Precision = "auto"

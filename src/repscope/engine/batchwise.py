@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,10 +16,12 @@ from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, w
 from repscope.engine.products import Precision, native, product_in, promoted, times_transposed
 from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles, tileable
-from repscope.errors import CaptureWarning, InputError
+from repscope.errors import CaptureWarning, DegenerateInputWarning, InputError
 from repscope.measures._arrays import Array
 from repscope.measures._messages import warn
 from repscope.measures.kernels import Estimator, Kernel, center_gram, gram_matrix, minimum_examples
+
+_ALL = Shard()
 
 LARGEST_MEAN = 10.0
 """Squared length of the mean over the spread around it, up to which Gram entries are centred after the product.
@@ -42,7 +45,7 @@ def accumulate_batches(
     kernel: Kernel,
     estimator: Estimator,
     *,
-    shard: Shard = Shard(),  # noqa: B008 - frozen
+    shard: Shard = _ALL,
     resume: Partial | None = None,
     checkpoint: Checkpoint | None = None,
     precision: Precision = "auto",
@@ -58,7 +61,7 @@ def accumulate_batches(
         checkpoint: Called after every batch.
         precision: Of the products of activations, for the linear kernel.
     """
-    visitor = _BatchVisitor(source, kernel, estimator, shard, resume, checkpoint, precision)
+    visitor = BatchVisitor(source, kernel, estimator, shard, resume, checkpoint, precision)
     source.stream(visitor, start=shard.index + visitor.done * shard.count, step=shard.count)
     return visitor.partial(complete=True)
 
@@ -82,18 +85,21 @@ def finish_batches(partials: Sequence[Partial], names: Sequence[str]) -> tuple[B
     return sums, partials[0].arrays["units"], ordered
 
 
-class _BatchVisitor:
-    """Centred Gram matrix of each batch, upper triangles stacked, one product for all pairs."""
+class BatchVisitor:
+    """Centred Gram matrix of each batch, upper triangles stacked, one product for all pairs.
+
+    Arguments as for :func:`accumulate_batches`.
+    """
 
     def __init__(
         self,
         source: Source,
         kernel: Kernel,
         estimator: Estimator,
-        shard: Shard,
-        resume: Partial | None,
-        checkpoint: Checkpoint | None,
-        precision: Precision,
+        shard: Shard = _ALL,
+        resume: Partial | None = None,
+        checkpoint: Checkpoint | None = None,
+        precision: Precision = "auto",
     ) -> None:
         layers = len(source.widths)
         self.names = source.names
@@ -111,6 +117,7 @@ class _BatchVisitor:
             ]
 
     def layer(self, index: int, x: Array) -> None:
+        """Prepare one layer."""
         if x.shape[0] < minimum_examples(self.estimator):
             return
         activations, x = x, native(x)
@@ -120,7 +127,9 @@ class _BatchVisitor:
             if self.kernel.homogeneous:
                 gram = self._linear_gram(xp, x, self.tiles[index])
             elif tileable(self.kernel):
-                gram = self.kernel.gram(x)
+                with warnings.catch_warnings():  # NaN says it too, and the layer is named in the end
+                    warnings.simplefilter("ignore", DegenerateInputWarning)
+                    gram = self.kernel.gram(x)
             else:
                 check_finite(x, self.names[index], batch)
                 gram = native(gram_matrix(self.kernel, promoted(activations)))
@@ -142,6 +151,7 @@ class _BatchVisitor:
         return product_in(features, features, tiles.precision)
 
     def end(self, rows: slice) -> None:
+        """Add the batch to the sums."""
         examples, least = rows.stop - rows.start, minimum_examples(self.estimator)
         if examples >= least:
             xp = array_api_compat.array_namespace(self.triangles[0])
@@ -163,6 +173,7 @@ class _BatchVisitor:
             self.checkpoint(self.partial(complete=False))
 
     def partial(self, *, complete: bool) -> Partial:
+        """What has been added up so far."""
         arrays = with_prefix("sums.", self.sums.arrays())
         for index, statistic in enumerate(self.drift):
             arrays |= with_prefix(f"drift{index}.", statistic.arrays())

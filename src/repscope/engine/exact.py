@@ -6,7 +6,7 @@ behind that block. Memory does not grow with the number of examples, but for two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,13 @@ from repscope.engine.accumulate import Matrix, MomentSums, PairSums, TileSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
-from repscope.engine.stream import TILE_ROWS, Source, check_finite, fit_layers, stacked_products
+from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array, widest_float
 from repscope.measures.kernels import RBF, Kernel, Laplace
+
+HELD_TILE_ROWS = 512
+"""Rows of the tiles into which a held block is cut, where memory allows it; more, where a batch is larger."""
 
 _ALL = Shard()
 
@@ -39,7 +42,7 @@ def accumulate_moments(
     checkpoint: Checkpoint | None = None,
 ) -> Partial:
     """Add up the moments of one share of the batches; linear kernel only. Arguments as for ``accumulate_batches``."""
-    visitor = _MomentVisitor(source, kernel, shard, resume, checkpoint)
+    visitor = MomentVisitor(source, kernel, shard, resume, checkpoint)
     source.stream(visitor, start=shard.index + visitor.done * shard.count, step=shard.count)
     return visitor.partial(complete=True)
 
@@ -52,9 +55,16 @@ def finish_moments(partials: Sequence[Partial]) -> tuple[PairSums, Matrix]:
     return sums.finish(), first["units"]
 
 
-class _MomentVisitor:
+class MomentVisitor:
+    """Products of the features of all layers; arguments as for :func:`accumulate_moments`."""
+
     def __init__(
-        self, source: Source, kernel: Kernel, shard: Shard, resume: Partial | None, checkpoint: Checkpoint | None
+        self,
+        source: Source,
+        kernel: Kernel,
+        shard: Shard = _ALL,
+        resume: Partial | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.names, self.shard, self.checkpoint = source.names, shard, checkpoint
         self.sums, self.done = MomentSums(source.widths), 0
@@ -65,6 +75,7 @@ class _MomentVisitor:
             self.sums = MomentSums.from_arrays(without_prefix("sums.", resume.arrays))
 
     def layer(self, index: int, x: Array) -> None:
+        """Prepare one layer."""
         x = native(x)
         check_finite(x, self.names[index], self.shard.index + self.done * self.shard.count)
         # The unbiased estimate is the product of moments less the diagonal's share; where one example outweighs all
@@ -73,6 +84,7 @@ class _MomentVisitor:
         self.features.append(xp.astype(self.tiles[index].features(x), widest_float(xp, x), copy=False))
 
     def end(self, rows: slice) -> None:
+        """Add the batch to the sums."""
         xp = array_api_compat.array_namespace(*self.features)
         together = xp.concat(self.features, axis=1)  # (b, P)
         squares = xp.stack([xp.sum(f * f, axis=1) for f in self.features], axis=1)  # (b, L)
@@ -85,17 +97,29 @@ class _MomentVisitor:
             self.checkpoint(self.partial(complete=False))
 
     def partial(self, *, complete: bool) -> Partial:
+        """What has been added up so far."""
         units = np.array([tiles.unit for tiles in self.tiles])
         arrays = {**with_prefix("sums.", self.sums.arrays()), "units": units}
         return Partial("moments", self.shard, self.done, complete, arrays)
 
 
 def tile_sums(
-    source: Source, kernel: Kernel, *, held_batches: int, bandwidth_examples: int, seed: int
+    source: Source,
+    kernel: Kernel,
+    *,
+    held_batches: int,
+    tile_rows: int = HELD_TILE_ROWS,
+    bandwidth_examples: int,
+    seed: int,
 ) -> tuple[PairSums, Matrix]:
     """Exact sums over all tiles in one process: the sums, and HSIC's unit factor for each layer (L,)."""
     partial = accumulate_tiles(
-        source, kernel, held_batches=held_batches, bandwidth_examples=bandwidth_examples, seed=seed
+        source,
+        kernel,
+        held_batches=held_batches,
+        tile_rows=tile_rows,
+        bandwidth_examples=bandwidth_examples,
+        seed=seed,
     )
     return finish_tiles([partial])
 
@@ -105,6 +129,7 @@ def accumulate_tiles(
     kernel: Kernel,
     *,
     held_batches: int,
+    tile_rows: int = HELD_TILE_ROWS,
     bandwidth_examples: int,
     seed: int,
     shard: Shard = _ALL,
@@ -118,6 +143,7 @@ def accumulate_tiles(
         source: Activations; streamed once per block of held batches, each time from that block on.
         kernel: Any kernel that works in tiles.
         held_batches: Batches held in memory at a time.
+        tile_rows: Rows of the tiles into which they are cut; at least those of a batch.
         bandwidth_examples: Examples whose distances give the median of a radial kernel (all, where n is no more).
         seed: For the choice of those examples.
         shard: Which blocks: every ``shard.count``-th, from ``shard.index`` on.
@@ -141,7 +167,7 @@ def accumulate_tiles(
 
     while True:
         block = shard.index + done * shard.count
-        visitor = _BlockVisitor(source, tiles, sums, held_batches)
+        visitor = _BlockVisitor(source, tiles, sums, held_batches, tile_rows, block * held_batches)
         source.stream(visitor, start=block * held_batches)
         visitor.finish()
         done += 1
@@ -162,33 +188,50 @@ def finish_tiles(partials: Sequence[Partial]) -> tuple[PairSums, Matrix]:
 class _BlockVisitor:
     """Holds the first batches of a pass and multiplies every later batch with them as it comes by."""
 
-    def __init__(self, source: Source, tiles: Sequence[LayerTiles], sums: TileSums, held_batches: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tiles: Sequence[LayerTiles],
+        sums: TileSums,
+        held_batches: int,
+        tile_rows: int,
+        first_batch: int,
+    ) -> None:
         self.names, self.tiles, self.sums = source.names, tiles, sums
-        self.to_hold = held_batches
+        self.to_hold, self.tile_rows, self.first_batch = held_batches, tile_rows, first_batch
         self.parts: list[list[Array]] = [[] for _ in tiles]
         self.held: list[Array] = []
-        self.blocks: list[Array] = [None] * len(tiles)
+        self.current: list[Array] = []
         self.rows: slice | None = None
+        self.chunks: list[slice] = []
         self.batches = 0
 
     def layer(self, index: int, x: Array) -> None:
         x = native(x)
-        check_finite(x, self.names[index], self.batches)
+        check_finite(x, self.names[index], self.first_batch + self.batches)
         features = self.tiles[index].features(x)
         if self.held:
-            self.blocks[index] = self.tiles[index].block(self.held[index], features)
+            self.current.append(features)
         else:
             self.parts[index].append(features)
 
     def end(self, rows: slice) -> None:
         self.batches += 1
-        if self.held:
-            assert self.rows is not None
-            _add_block(self.sums, self.rows, rows, self.blocks)
+        if not self.held:
+            self.rows = rows if self.rows is None else slice(self.rows.start, rows.stop)
+            if self.batches == 1:
+                self.tile_rows = max(rows.stop - rows.start, self.tile_rows)
+            if self.batches == self.to_hold:
+                self.finish()
             return
-        self.rows = rows if self.rows is None else slice(self.rows.start, rows.stop)
-        if self.batches == self.to_hold:
-            self.finish()
+        assert self.rows is not None
+        for held in self.chunks:
+            blocks = (
+                tiles.block(left[held, :], right)
+                for tiles, left, right in zip(self.tiles, self.held, self.current, strict=True)
+            )
+            _add_block(self.sums, _moved(held, self.rows.start), rows, blocks)
+        self.current = []
 
     def finish(self) -> None:
         """Join the held batches and add the tiles among them; also where the stream ended before there were enough."""
@@ -197,43 +240,69 @@ class _BlockVisitor:
         for index, parts in enumerate(self.parts):
             self.parts[index] = []  # one layer at a time is held twice
             self.held.append(parts[0] if len(parts) == 1 else _joined(parts))
-        first, stop = self.rows.start, self.rows.stop
-        chunks = [slice(i, min(i + TILE_ROWS, stop - first)) for i in range(0, stop - first, TILE_ROWS)]
-        for i, rows in enumerate(chunks):
-            for columns in chunks[i:]:
-                self._add_held(rows, columns, first)
+        count = self.rows.stop - self.rows.start
+        self.chunks = [slice(i, min(i + self.tile_rows, count)) for i in range(0, count, self.tile_rows)]
+        for i, rows in enumerate(self.chunks):
+            for columns in self.chunks[i:]:
+                self._add_held(rows, columns)
 
-    def _add_held(self, rows: slice, columns: slice, first: int) -> None:
-        blocks = []
-        for features, tiles in zip(self.held, self.tiles, strict=True):
+    def _add_held(self, rows: slice, columns: slice) -> None:
+        assert self.rows is not None
+        diagonal = rows == columns
+
+        def block(tiles: LayerTiles, features: Array) -> Array:
             left = features[rows, :]
-            blocks.append(tiles.block(left, left if rows == columns else features[columns, :]))
-        global_rows, global_columns = (slice(s.start + first, s.stop + first) for s in (rows, columns))
-        if rows == columns:
+            return tiles.block(left, left if diagonal else features[columns, :])
+
+        blocks = (block(tiles, features) for tiles, features in zip(self.tiles, self.held, strict=True))
+        global_rows, global_columns = _moved(rows, self.rows.start), _moved(columns, self.rows.start)
+        if diagonal:
             _add_diagonal(self.sums, global_rows, blocks)
         else:
             _add_block(self.sums, global_rows, global_columns, blocks)
+
+
+def _moved(rows: slice, by: int) -> slice:
+    return slice(rows.start + by, rows.stop + by)
 
 
 def _joined(parts: list[Array]) -> Array:
     return array_api_compat.array_namespace(parts[0]).concat(parts, axis=0)
 
 
-def _add_block(sums: TileSums, rows: slice, columns: slice, blocks: list[Array]) -> None:
-    xp = array_api_compat.array_namespace(*blocks)
-    row_sums = np.stack([to_numpy(xp.sum(b, axis=1, dtype=xp.float64)) for b in blocks])
-    column_sums = np.stack([to_numpy(xp.sum(b, axis=0, dtype=xp.float64)) for b in blocks])
-    stack = xp.stack([xp.reshape(b, (-1,)) for b in blocks])
-    sums.update_block(rows, columns, stacked_products(stack), row_sums, column_sums)
+def _add_block(sums: TileSums, rows: slice, columns: slice, blocks: Iterator[Array]) -> None:
+    """Add a tile off the diagonal, given block by block for each layer."""
+    stack: Array = None
+    row_sums, column_sums = [], []
+    for index, block in enumerate(blocks):
+        xp = array_api_compat.array_namespace(block)
+        row_sums.append(to_numpy(xp.sum(block, axis=1, dtype=widest_float(xp, block))))
+        column_sums.append(to_numpy(xp.sum(block, axis=0, dtype=widest_float(xp, block))))
+        stack = _stacked(stack, index, xp.reshape(block, (-1,)), sums.layers)
+    sums.update_block(rows, columns, stacked_products(stack), np.stack(row_sums), np.stack(column_sums))
 
 
-def _add_diagonal(sums: TileSums, rows: slice, blocks: list[Array]) -> None:
-    xp = array_api_compat.array_namespace(*blocks)
-    diagonals = np.stack([to_numpy(xp.linalg.diagonal(b)) for b in blocks])
-    row_sums = np.stack([to_numpy(xp.sum(b, axis=1, dtype=xp.float64)) for b in blocks]) - diagonals
-    flat = xp.asarray(_strict_triangle(blocks[0].shape[0]), device=array_api_compat.device(blocks[0]))
-    stack = xp.stack([xp.take(xp.reshape(b, (-1,)), flat, axis=0) for b in blocks])
-    sums.update_diagonal(rows, 2 * stacked_products(stack), row_sums, diagonals)
+def _add_diagonal(sums: TileSums, rows: slice, blocks: Iterator[Array]) -> None:
+    """Add a tile on the diagonal, given block by block for each layer."""
+    stack: Array = None
+    diagonals, row_sums = [], []
+    for index, block in enumerate(blocks):
+        xp = array_api_compat.array_namespace(block)
+        diagonals.append(to_numpy(xp.linalg.diagonal(block)))
+        row_sums.append(to_numpy(xp.sum(block, axis=1, dtype=widest_float(xp, block))) - diagonals[-1])
+        flat = xp.asarray(_strict_triangle(block.shape[0]), device=array_api_compat.device(block))
+        stack = _stacked(stack, index, xp.take(xp.reshape(block, (-1,)), flat, axis=0), sums.layers)
+    sums.update_diagonal(rows, 2 * stacked_products(stack), np.stack(row_sums), np.stack(diagonals))
+
+
+def _stacked(stack: Array, index: int, entries: Array, layers: int) -> Array:
+    """Put the entries of one layer's tile into the stack (L, m) of all, which the first one makes."""
+    if stack is None:
+        xp = array_api_compat.array_namespace(entries)
+        shape = (layers, entries.shape[0])
+        stack = xp.empty(shape, dtype=entries.dtype, device=array_api_compat.device(entries))
+    stack[index, :] = entries
+    return stack
 
 
 @lru_cache(maxsize=4)

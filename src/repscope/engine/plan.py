@@ -11,15 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from repscope.engine.bandwidth import BANDWIDTH_EXAMPLES
+from repscope.engine.exact import HELD_TILE_ROWS
 from repscope.engine.products import Precision
 from repscope.engine.stream import TILE_ROWS
 from repscope.errors import InputError
+from repscope.measures.kernels import RBF, Kernel, Laplace, Linear
 
 Pairs: TypeAlias = Literal["all", "batch"]
 Route: TypeAlias = Literal["batch", "moments", "memory", "passes"]
 
+_LINEAR = Linear()
+
 AFFORDABLE = 3.0
-"""``pairs="auto"`` takes the exact value where it costs at most this many times the forward passes."""
+"""``pairs="auto"`` takes the exact value where it costs at most this many times the forward passes …"""
+
+AFFORDABLE_SECONDS = 2.0
+"""… or this long, so that small comparisons do not depend on how fast the machine happens to be."""
+
+_SMALLEST_TILE = 128
+_TILE_BYTES = 256 << 20
+"""Memory for tiles of all layers that is taken without asking, where the budget allows it."""
+
+_DOUBLE = 2.0
+"""Time of an operation in double precision over one in single precision."""
 
 _FALLBACK_MEMORY = 4 << 30
 
@@ -34,6 +49,8 @@ class Plan:
             ``"memory"``: one pass, activations kept, tiles afterwards. ``"passes"``: one pass per block of rows held.
         passes: Passes over the data.
         held_batches: Batches held at a time on the ``"passes"`` route.
+        batch_size: Examples in a batch; where the activations are in memory, rows of a slice of them.
+        tile_rows: Rows of the tiles into which held batches are cut.
         flops: Floating-point operations of the similarity, the symmetric half counted once.
         peak_bytes: Memory needed beyond the models and one batch.
         reason: Why, in one sentence.
@@ -44,6 +61,8 @@ class Plan:
     route: Route
     passes: int
     held_batches: int
+    batch_size: int
+    tile_rows: int
     flops: float
     peak_bytes: float
     reason: str
@@ -62,10 +81,10 @@ class Plan:
 def plan(
     *,
     widths: Sequence[int],
-    n: int,
+    n: int | None,
     batch_size: int,
     pairs: Literal["auto", "all", "batch"] = "auto",
-    linear: bool = True,
+    kernel: Kernel = _LINEAR,
     itemsize: int = 4,
     memory: float,
     in_memory: bool = False,
@@ -77,10 +96,10 @@ def plan(
 
     Args:
         widths: Features of each layer.
-        n: Number of examples (an estimate will do).
+        n: Number of examples (an estimate will do); None where nothing tells it before the data were gone through.
         batch_size: Examples in a batch.
         pairs: What the user asked for.
-        linear: Whether the kernel is linear, so that products of features can stand for Gram matrices.
+        kernel: The kernel. Of linear ones products of features can stand for Gram matrices.
         itemsize: Bytes of an activation.
         memory: Budget in bytes.
         in_memory: The activations are arrays in memory already.
@@ -91,69 +110,129 @@ def plan(
     Raises:
         InputError: The budget is too small for a single tile; the message says how much is needed.
     """
-    layers, total = len(widths), sum(widths)
+    if not isinstance(kernel, Linear | RBF):
+        itemsize = 8  # see LayerTiles.features
+    if n is None:
+        # As many as could be kept: fewer are, and of more it matters most what they cost.
+        n = max(2 * batch_size, int(memory / (2 * itemsize * sum(widths))))
+    work = _Work(tuple(widths), n, min(batch_size, n), kernel, itemsize, memory)
     if pairs == "batch":
-        return _batch_plan(widths, n, batch_size, itemsize, memory, "asked for")
-    exact = _exact_plan(widths, n, batch_size, linear, itemsize, memory, in_memory, repeatable)
+        return work.batchwise("asked for")
+    exact = work.exact(in_memory=in_memory, repeatable=repeatable)
     if pairs == "all" or in_memory or forward_seconds is None or not flops_per_second:
         return exact
-    price = exact.flops / flops_per_second + (exact.passes - 1) * forward_seconds
-    if price <= AFFORDABLE * forward_seconds:
+    seconds = exact.flops * (_DOUBLE if exact.route == "moments" else 1.0) / flops_per_second
+    price = seconds + (exact.passes - 1) * forward_seconds
+    if price <= max(AFFORDABLE * forward_seconds, AFFORDABLE_SECONDS):
         return exact
-    reason = (
+    return work.batchwise(
         f"the exact value would take about {price / forward_seconds:.0f} times the forward passes of {n} examples "
-        f"({layers} layers, {total} features); pairs='all' computes it"
+        f"({len(widths)} layers, {sum(widths)} features); pairs='all' computes it"
     )
-    return _batch_plan(widths, n, batch_size, itemsize, memory, reason)
 
 
-def _batch_plan(widths: Sequence[int], n: int, batch_size: int, itemsize: int, memory: float, reason: str) -> Plan:
-    layers, b = len(widths), batch_size
-    peak = itemsize * (layers * b * (b + 1) + max(widths) * b * 2 + 4 * b * b)
-    _check_budget(peak, memory, f"one batch of {b} examples and {layers} layers")
-    flops = n * b * sum(widths) + n * b * layers**2 / 2
-    return Plan("batch", "batch", 1, 1, flops, peak, reason)
+@dataclass(frozen=True)
+class _Work:
+    """What is to be computed, and how much memory its parts take.
 
+    The formulas follow the arrays that the visitors hold at once; a test holds them to what is measured.
+    """
 
-def _exact_plan(
-    widths: Sequence[int],
-    n: int,
-    batch_size: int,
-    linear: bool,
-    itemsize: int,
-    memory: float,
-    in_memory: bool,
-    repeatable: bool,
-) -> Plan:
-    layers, total = len(widths), sum(widths)
-    tile = min(n, TILE_ROWS)
-    gram_flops = n**2 * total + n**2 * layers**2 / 2
-    tile_bytes = itemsize * (layers * tile**2 * 2 + 2 * tile * total)
-    vectors = 16 * layers * n
-    moment_flops = n * total**2
-    moment_bytes = 8 * total**2 * 2 + itemsize * (total**2 + 3 * batch_size * total)
-    if linear and moment_flops <= gram_flops and moment_bytes <= memory:
-        reason = f"{total} features in all are few enough for products of features"
-        return Plan("all", "moments", 1, 1, moment_flops, moment_bytes, reason)
-    kept = 0 if in_memory else itemsize * n * total + itemsize * n * max(widths)
-    if kept + tile_bytes + vectors <= memory or in_memory:
-        reason = (
-            "the activations are in memory" if in_memory else "the activations of all examples fit the memory budget"
-        )
-        return Plan("all", "memory", 1, 1, gram_flops, kept + tile_bytes + vectors, reason)
-    per_batch = itemsize * batch_size * (total + layers * batch_size * 2)
-    fixed = vectors + itemsize * layers * min(tile, batch_size) ** 2 * 2 + itemsize * batch_size * max(widths) * 2
-    _check_budget(fixed + per_batch, memory, f"one tile of {batch_size} × {batch_size} examples and {layers} layers")
-    if not repeatable:
-        raise InputError(
-            f"compare: the activations take {_gib(kept)} and must fit memory={_gib(memory)}, because the data can be "
-            "gone through only once (a generator). Pass a DataLoader or arrays, raise memory=, or use pairs='batch'."
-        )
-    held = max(1, int((memory - fixed) // per_batch))
-    batches = math.ceil(n / batch_size)
-    passes = math.ceil(batches / held)
-    reason = f"{_gib(kept)} of activations do not fit, so {held} of {batches} batches are held at a time"
-    return Plan("all", "passes", passes, held, gram_flops, fixed + held * per_batch, reason)
+    widths: tuple[int, ...]
+    n: int
+    batch: int
+    kernel: Kernel
+    itemsize: int
+    memory: float
+
+    @property
+    def layers(self) -> int:
+        return len(self.widths)
+
+    @property
+    def total(self) -> int:
+        return sum(self.widths)
+
+    @property
+    def vectors(self) -> float:
+        """Row sums and diagonals of all layers, and once more while shares are merged."""
+        return 32.0 * self.layers * self.n
+
+    def tiles(self, rows: int, columns: int) -> float:
+        """One tile of every layer, and what the kernel needs beside its entries."""
+        beside = 1 if isinstance(self.kernel, Linear) else 4
+        return float(self.itemsize * (self.layers + beside) * rows * columns)
+
+    def features(self, rows: int) -> float:
+        """Prepared features of all layers, and those of one on the way."""
+        return float(self.itemsize * rows * (self.total + max(self.widths)))
+
+    def sample(self) -> float:
+        """The examples that set the bandwidth of a radial kernel, and the distances between them in one layer."""
+        if not isinstance(self.kernel, RBF | Laplace):
+            return 0.0
+        m = min(self.n, BANDWIDTH_EXAMPLES)
+        return float(self.itemsize * m * (self.total + max(self.widths)) + self.itemsize * 4 * m * m)
+
+    def batchwise(self, reason: str) -> Plan:
+        b = self.batch
+        peak = self.itemsize * (self.layers * b * (b + 1) + max(self.widths) * b * 2 + 4 * b * b)
+        _check_budget(peak, self.memory, f"one batch of {b} examples and {self.layers} layers")
+        flops = self.n * b * self.total + self.n * b * self.layers**2 / 2
+        return Plan("batch", "batch", 1, 1, b, b, flops, peak, reason)
+
+    def exact(self, *, in_memory: bool, repeatable: bool) -> Plan:
+        n, total = self.n, self.total
+        gram_flops = float(n) ** 2 * (total + self.layers**2 / 2)
+        moment_flops = float(n) * total**2
+        rows = min(n, 2 * _SMALLEST_TILE) if in_memory else self.batch
+        moment_bytes = 16.0 * total**2 + 16.0 * rows * total + 8.0 * rows * max(self.widths)
+        if isinstance(self.kernel, Linear) and _DOUBLE * moment_flops <= gram_flops and moment_bytes <= self.memory:
+            reason = f"{total} features in all are few enough for products of features"
+            return Plan("all", "moments", 1, 1, rows, rows, moment_flops, moment_bytes, reason)
+        kept = 0.0 if in_memory else float(self.itemsize * n * total)
+        tile = self._tile_rows(self.memory - kept)
+        joining = 0.0 if in_memory else float(self.itemsize * n * max(self.widths))
+        tiling = 2 * self.features(tile) + self.tiles(tile, tile) + self.vectors
+        peak = kept + max(joining, tiling, self.sample())
+        if peak <= self.memory:
+            reason = (
+                "the activations are in memory"
+                if in_memory
+                else "the activations of all examples fit the memory budget"
+            )
+            return Plan("all", "memory", 1, 1, tile, tile, gram_flops, peak, reason)
+        if in_memory:
+            _check_budget(peak, self.memory, f"one tile of {tile} × {tile} examples and {self.layers} layers")
+        return self._passes(gram_flops, kept, repeatable=repeatable)
+
+    def _passes(self, flops: float, kept: float, *, repeatable: bool) -> Plan:
+        b, one = self.batch, self.features(self.batch)
+        rows = min(max(b, HELD_TILE_ROWS), self.n)
+        if self.vectors + 2 * one + self.tiles(rows, rows) > self.memory:
+            rows = b
+        fixed = self.vectors + one + self.tiles(rows, rows)
+        needed = max(fixed + one, self.sample())
+        _check_budget(needed, self.memory, f"one tile of {b} × {b} examples and {self.layers} layers")
+        if not repeatable:
+            raise InputError(
+                f"compare: the activations take {_gib(kept)} and must fit memory={_gib(self.memory)}, because the data "
+                "can be gone through only once (a generator). Pass a DataLoader or arrays, raise memory=, or use "
+                "pairs='batch'."
+            )
+        batches = math.ceil(self.n / b)
+        held = min(max(1, int((self.memory - fixed) // one)), batches)
+        passes = math.ceil(batches / held)
+        reason = f"{_gib(kept)} of activations do not fit, so {held} of {batches} batches are held at a time"
+        return Plan("all", "passes", passes, held, b, rows, flops, max(fixed + held * one, self.sample()), reason)
+
+    def _tile_rows(self, room: float) -> int:
+        """Rows of a tile: as many as serve the matrix product, and fit."""
+        rows = min(self.n, TILE_ROWS)
+        room = min(room, max(room / 2, _TILE_BYTES))
+        while rows > _SMALLEST_TILE and 2 * self.features(rows) + self.tiles(rows, rows) > room:
+            rows = max(_SMALLEST_TILE, rows // 2)
+        return rows
 
 
 def _check_budget(needed: float, memory: float, what: str) -> None:
@@ -165,7 +244,10 @@ def _check_budget(needed: float, memory: float, what: str) -> None:
 
 
 def _gib(size: float) -> str:
-    return f"{size / 2**30:.3g} GiB" if size >= 2**29 else f"{size / 2**20:.3g} MiB"
+    for unit, scale in (("GiB", 2.0**30), ("MiB", 2.0**20)):
+        if size >= scale / 2:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size / 2**10:.3g} KiB"
 
 
 def memory_budget(memory: int | float | str | None) -> float:
@@ -173,10 +255,10 @@ def memory_budget(memory: int | float | str | None) -> float:
     if memory is None:
         return available_memory() / 2
     if isinstance(memory, str):
-        match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*", memory.lower())
+        match = re.fullmatch(r"\s*(\d+\.?\d*(?:e\d+)?)\s*([kmgt]?)i?b?\s*", memory.lower())
         if not match:
             raise InputError(f"compare: memory must be a number of bytes or text such as '4GB', got {memory!r}.")
-        return float(match[1]) * 1024.0 ** " kmgt".index(match[2] or " ")
+        memory = float(match[1]) * 1024.0 ** " kmgt".index(match[2] or " ")
     if not memory > 0:
         raise InputError(f"compare: memory must be positive, got {memory}.")
     return float(memory)
@@ -194,5 +276,8 @@ def available_memory() -> float:
         limits.append(float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     group = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError):  # no control group, or "max"
-        limits.append(float((group / "memory.max").read_text()) - float((group / "memory.current").read_text()))
+        limit, used = (float((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        # Cached files count as used, but go when their memory is wanted.
+        cached = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+        limits.append(limit - used + (float(cached[1]) if cached else 0.0))
     return max(min(limits, default=_FALLBACK_MEMORY), 0.0)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from repscope.engine.accumulate import Matrix
-from repscope.engine.batchwise import accumulate_batches, finish_batches
-from repscope.engine.exact import accumulate_moments, accumulate_tiles, finish_moments, finish_tiles
+from repscope.engine.bandwidth import BANDWIDTH_EXAMPLES
+from repscope.engine.batchwise import BatchVisitor, accumulate_batches, finish_batches
+from repscope.engine.exact import MomentVisitor, accumulate_moments, accumulate_tiles, finish_moments, finish_tiles
 from repscope.engine.partial import Checkpoint, Partial, Shard
 from repscope.engine.plan import Plan
 from repscope.engine.stream import Source
-from repscope.measures.kernels import Estimator, Kernel
-
-BANDWIDTH_EXAMPLES = 4096
-"""Examples whose distances set the bandwidth of a radial kernel, where there are more."""
-
+from repscope.errors import InputError
+from repscope.measures.kernels import RBF, Estimator, Kernel, Linear, minimum_examples
 
 _ALL = Shard()
 
@@ -47,11 +48,13 @@ class GramScores:
         n: Examples.
         batches: Batches averaged over; None for the exact value.
         ordered: Layers whose examples come in an order, which makes an average over batches wrong.
+        vanishing: Layers (L,) without variation, or with none that rounding has left.
     """
 
     hsic: Matrix
     units: Matrix
     n: int
+    vanishing: npt.NDArray[np.bool_]
     batches: int | None = None
     ordered: tuple[str, ...] = ()
 
@@ -76,6 +79,7 @@ def accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pla
         source,
         kernel,
         held_batches=chosen.held_batches,
+        tile_rows=chosen.tile_rows,
         bandwidth_examples=BANDWIDTH_EXAMPLES,
         seed=seed,
         shard=work.shard,
@@ -85,8 +89,29 @@ def accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pla
     )
 
 
-def finish(partials: Sequence[Partial], estimator: Estimator, names: Sequence[str]) -> GramScores:
+def visitor_for(source: Source, kernel: Kernel, estimator: Estimator, chosen: Plan) -> BatchVisitor | MomentVisitor:
+    """What adds up the sums of a route that takes one pass, so that several can share it."""
+    if chosen.route == "batch":
+        return BatchVisitor(source, kernel, estimator, precision=chosen.precision)
+    assert chosen.route == "moments"
+    return MomentVisitor(source, kernel)
+
+
+def entry_itemsize(kernel: Kernel, chosen: Plan, itemsize: int) -> int:
+    """Bytes of an entry of the Gram matrices, for activations of ``itemsize`` bytes."""
+    if chosen.route == "moments" or not isinstance(kernel, Linear | RBF) or chosen.precision == "float64":
+        return 8
+    return 4 if chosen.precision != "auto" else itemsize
+
+
+def finish(partials: Sequence[Partial], estimator: Estimator, names: Sequence[str], itemsize: int) -> GramScores:
     """HSIC of all pairs from the partial results of all shares.
+
+    Args:
+        partials: All shares.
+        estimator: Of HSIC.
+        names: Layer names.
+        itemsize: Bytes of an entry of the Gram matrices, by :func:`entry_itemsize`.
 
     Raises:
         InputError: Shares are missing, doubled, unfinished, or of different kinds.
@@ -94,6 +119,12 @@ def finish(partials: Sequence[Partial], estimator: Estimator, names: Sequence[st
     route = partials[0].route
     if route == "batch":
         sums, units, ordered = finish_batches(partials, names)
-        return GramScores(sums.hsic(), units, sums.examples, sums.batches, tuple(ordered))
+        if not sums.batches:
+            raise InputError("compare: data must hold at least one batch, got none.")
+        hsic = sums.hsic()
+        return GramScores(hsic, units, sums.examples, ~(np.diag(hsic) > 0), sums.batches, tuple(ordered))
     pair_sums, units = finish_moments(partials) if route == "moments" else finish_tiles(partials)
-    return GramScores(pair_sums.hsic(estimator), units, pair_sums.n)
+    minimum = minimum_examples(estimator)
+    if pair_sums.n < minimum:
+        raise InputError(f"compare: data must hold at least {minimum} examples for this estimator, got {pair_sums.n}.")
+    return GramScores(pair_sums.hsic(estimator), units, pair_sums.n, pair_sums.vanishing(estimator, itemsize))

@@ -91,6 +91,11 @@ class ArraySource:
         return tuple(int(x.shape[1]) for x in self.arrays)
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of a number as the engine works on it."""
+        return max(8 if str(x.dtype).endswith("64") else 4 for x in self.arrays)
+
+    @property
     def n(self) -> int:
         """Number of examples."""
         return int(self.arrays[0].shape[0])
