@@ -110,7 +110,7 @@ def run(directory: Path) -> None:
 
     # At any time.
     chance = random.Random(0)
-    for attempt in range(6):
+    for attempt in range(4):
         for _ in range(1 + attempt % 3):
             child(lambda: capture(path, data=data), seconds=chance.uniform(0, 1.2) * seconds)
         assert child(lambda: capture(path, data=data))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_a_capture_that_is_killed_anywhere_resumes_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     result = subprocess.run(
