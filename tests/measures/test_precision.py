@@ -6,13 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
+from tests.measures.examples import ALL, CCA_LIKE, label, pair
 
 import repscope
 from repscope import RBF, Cosine, Laplace, Linear, Polynomial
 from repscope.measures import hsic
 from repscope.measures._arrays import center, center_and_scale
 from repscope.measures.catalog import Invariance, configure
-from tests.measures.examples import ALL, CCA_LIKE, label, pair
 
 KERNELS = (Linear(), RBF(0.4), Laplace(1.0), Polynomial(3), Cosine())
 SCALE_FREE = [m for m in ALL if Invariance.ISOTROPIC_SCALING in m.facts.invariances_x & m.facts.invariances_y]
@@ -186,7 +186,7 @@ def test_centering_is_not_spoiled_by_an_outlier(row):
 
 
 def test_equal_rows_are_at_distance_zero_for_laplace():
-    x, y = pair(30, 6, 5)
+    x, _ = pair(30, 6, 5)
     x[7] = x[3]
     gram = Laplace(1.0).gram((x + 1000).astype(np.float32))
     np.testing.assert_allclose(gram[7, 3], 1.0, atol=1e-7)

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
-
 from tests.reference.kernels import centered
 
 
