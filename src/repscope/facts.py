@@ -8,7 +8,6 @@ from importlib import metadata
 from platform import python_version
 from typing import Any
 
-from repscope.engine.bandwidth import BANDWIDTH_EXAMPLES
 from repscope.engine.plan import Plan
 from repscope.engine.tiles import tileable
 from repscope.measures.catalog import ConfiguredMeasure, describe
@@ -51,7 +50,7 @@ def facts_of(
         kernel = as_kernel(measure.options["kernel"])
         if isinstance(kernel, RBF | Laplace) and kernel.sigma is None:
             sampled = chosen.route != "batch"
-            settled["bandwidth_examples"] = BANDWIDTH_EXAMPLES if sampled else "each batch"
+            settled["bandwidth_examples"] = chosen.bandwidth_examples if sampled else "each batch"
     comparison = {
         "row_layers": [names[i] for i in rows],
         "column_layers": [names[i] for i in columns],

@@ -50,10 +50,10 @@ def load_representations(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _load_numpy(path: Path) -> dict[str, Any]:
-    stored = np.load(path, allow_pickle=False)
-    if isinstance(stored, np.ndarray):  # whatever the suffix says
-        return {path.stem: stored}
-    with stored:
+    with path.open("rb") as file:  # which np.load would leave open where the content is damaged
+        stored = np.load(file, allow_pickle=False)
+        if isinstance(stored, np.ndarray):  # whatever the suffix says
+            return {path.stem: stored}
         arrays = {name: stored[name] for name in stored.files}
     other = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
     if other:

@@ -288,14 +288,13 @@ class Job:
             "dtype": opened.dtypes[0] if len(opened.dtypes) == 1 else list(opened.dtypes),
             **({} if items is None else {"batch_size": items}),
         }
+        axes = self._axes(opened.layers)
+        facts = facts_of(measure, self.subjects, opened.layers, axes, chosen, conventions, self.seed)
+        facts["comparison"]["details"]["features"] = dict(zip(source.names, map(int, source.widths), strict=True))
         return {
-            **facts_of(
-                measure, self.subjects, opened.layers, self._axes(opened.layers), chosen, conventions, self.seed
-            ),
+            **facts,
             "names": list(source.names),
-            "itemsize": source.itemsize
-            if chosen is None
-            else entry_itemsize(_kernel(measure), chosen, source.itemsize),
+            "itemsize": 0 if chosen is None else entry_itemsize(_kernel(measure), chosen, source.itemsize),
             "memory": opened.memory,
             "identity": opened.identity,
         }

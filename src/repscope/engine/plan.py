@@ -30,6 +30,7 @@ AFFORDABLE_SECONDS = 2.0
 """… or this long, so that small comparisons do not depend on how fast the machine happens to be."""
 
 _SMALLEST_TILE = 128
+_SMALLEST_SAMPLE = 256
 _TILE_BYTES = 256 << 20
 """Memory for tiles of all layers that is taken without asking, where the budget allows it."""
 
@@ -54,6 +55,7 @@ class Plan:
         flops: Floating-point operations of the similarity, the symmetric half counted once.
         peak_bytes: Memory needed beyond the models and one batch.
         reason: Why, in one sentence.
+        bandwidth_examples: Examples whose distances set the bandwidth of a radial kernel, where there are more.
         precision: Of the products of activations; moments are always double precision.
     """
 
@@ -66,6 +68,7 @@ class Plan:
     flops: float
     peak_bytes: float
     reason: str
+    bandwidth_examples: int = 0
     precision: Precision = "auto"
 
     def explain(self) -> str:
@@ -167,12 +170,20 @@ class _Work:
         """Prepared features of all layers, and those of one on the way."""
         return float(self.itemsize * rows * (self.total + max(self.widths)))
 
-    def sample(self) -> float:
-        """The examples that set the bandwidth of a radial kernel, and the distances between them in one layer."""
+    def sample(self, examples: int) -> float:
+        """A sample that sets the bandwidth of a radial kernel, and the distances between its examples in one layer."""
+        m = min(self.n, examples)
+        return self.features(m) + 4.0 * self.itemsize * m * m
+
+    @property
+    def bandwidth_examples(self) -> int:
+        """Size of that sample: half, or a quarter …, where the whole one does not fit; 0 where none is needed."""
         if not isinstance(self.kernel, RBF | Laplace):
-            return 0.0
-        m = min(self.n, BANDWIDTH_EXAMPLES)
-        return float(self.itemsize * m * (self.total + max(self.widths)) + self.itemsize * 4 * m * m)
+            return 0
+        examples = BANDWIDTH_EXAMPLES
+        while examples > _SMALLEST_SAMPLE and self.sample(examples) > self.memory:
+            examples //= 2
+        return examples
 
     def batchwise(self, reason: str) -> Plan:
         b = self.batch
@@ -190,18 +201,19 @@ class _Work:
         if isinstance(self.kernel, Linear) and _DOUBLE * moment_flops <= gram_flops and moment_bytes <= self.memory:
             reason = f"{total} features in all are few enough for products of features"
             return Plan("all", "moments", 1, 1, rows, rows, moment_flops, moment_bytes, reason)
+        sampled = self.bandwidth_examples
         kept = 0.0 if in_memory else float(self.itemsize * n * total)
         tile = self._tile_rows(self.memory - kept)
         joining = 0.0 if in_memory else float(self.itemsize * n * max(self.widths))
         tiling = 2 * self.features(tile) + self.tiles(tile, tile) + self.vectors
-        peak = kept + max(joining, tiling, self.sample())
+        peak = kept + max(joining, tiling, self.sample(sampled))
         if peak <= self.memory:
             reason = (
                 "the activations are in memory"
                 if in_memory
                 else "the activations of all examples fit the memory budget"
             )
-            return Plan("all", "memory", 1, 1, tile, tile, gram_flops, peak, reason)
+            return Plan("all", "memory", 1, 1, tile, tile, gram_flops, peak, reason, sampled)
         if in_memory:
             _check_budget(peak, self.memory, f"one tile of {tile} × {tile} examples and {self.layers} layers")
         return self._passes(gram_flops, kept, repeatable=repeatable)
@@ -212,7 +224,8 @@ class _Work:
         if self.vectors + 2 * one + self.tiles(rows, rows) > self.memory:
             rows = b
         fixed = self.vectors + one + self.tiles(rows, rows)
-        needed = max(fixed + one, self.sample())
+        sampled = self.bandwidth_examples
+        needed = max(fixed + one, self.sample(sampled))
         _check_budget(needed, self.memory, f"one tile of {b} × {b} examples and {self.layers} layers")
         if not repeatable:
             raise InputError(
@@ -224,7 +237,8 @@ class _Work:
         held = min(max(1, int((self.memory - fixed) // one)), batches)
         passes = math.ceil(batches / held)
         reason = f"{_gib(kept)} of activations do not fit, so {held} of {batches} batches are held at a time"
-        return Plan("all", "passes", passes, held, b, rows, flops, max(fixed + held * one, self.sample()), reason)
+        peak = max(fixed + held * one, self.sample(sampled))
+        return Plan("all", "passes", passes, held, b, rows, flops, peak, reason, sampled)
 
     def _tile_rows(self, room: float) -> int:
         """Rows of a tile: as many as serve the matrix product, and fit."""

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from repscope.engine.accumulate import Matrix
-from repscope.engine.bandwidth import BANDWIDTH_EXAMPLES
 from repscope.engine.batchwise import BatchVisitor, accumulate_batches, finish_batches
 from repscope.engine.exact import MomentVisitor, accumulate_moments, accumulate_tiles, finish_moments, finish_tiles
 from repscope.engine.partial import Checkpoint, Partial, Shard
@@ -80,7 +79,7 @@ def accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pla
         kernel,
         held_batches=chosen.held_batches,
         tile_rows=chosen.tile_rows,
-        bandwidth_examples=BANDWIDTH_EXAMPLES,
+        bandwidth_examples=chosen.bandwidth_examples,
         seed=seed,
         shard=work.shard,
         resume=work.resume,
