@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from repscope import __version__, _container
-from repscope.cli.arguments import parse_kernel, parse_options
+from repscope.cli.arguments import parse_kernel, parse_options, parse_shard
 from repscope.comparison import Comparison, load
-from repscope.errors import RepscopeError
+from repscope.errors import InputError, RepscopeError
 from repscope.measures.catalog import CATALOG, configure
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -33,6 +33,14 @@ app = typer.Typer(
 class _Estimator(StrEnum):
     UNBIASED = "unbiased"
     BIASED = "biased"
+
+
+class _Precision(StrEnum):
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    BFLOAT16 = "bfloat16"
+    TF32 = "tf32"
 
 
 class _Pairs(StrEnum):
@@ -105,6 +113,18 @@ def _compare(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write comparison.npz, comparison.json and heatmap.png."),
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and stop.")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep unfinished sums of cka or hsic here; go on from them if it exists."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Do the k-th of n shares, into the checkpoint; see repscope merge."),
+    ] = None,
+    precision: Annotated[
+        _Precision, typer.Option(help="Of the products of activations in cka and hsic.")
+    ] = _Precision.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,
@@ -112,6 +132,7 @@ def _compare(
     """Compare the layers of A with those of B or A itself."""
     from repscope.cli import files
     from repscope.cli.request import Request
+    from repscope.engine import distributed
 
     with _explained(verbose):
         ids = list(dict.fromkeys(measure or ["cka"]))
@@ -125,12 +146,16 @@ def _compare(
             "reduce": reduce,
             "batch_size": batch_size,
             "memory": memory,
+            "precision": precision.value,
             "progress": False if quiet else None,
             **parse_options(option or []),
         }
+        share = None if shard is None else parse_shard(shard)
+        if share is not None and checkpoint is None:
+            raise InputError("compare: --shard must come with --checkpoint FILE, where the share's sums are left.")
         if output is not None:
             files.check_folder(output, ids)
-        comparisons = Request(
+        request = Request(
             a,
             b,
             data=data,
@@ -139,7 +164,49 @@ def _compare(
             image_size=image_size,
             device=device,
             seed=seed,
-        ).run(settings)
+        )
+        if plan:
+            print(request.plan(settings).explain())
+            return
+        if share is not None and checkpoint is not None:
+            request.run_part(settings, share, checkpoint)
+            print(f"wrote {checkpoint}", file=sys.stderr)
+            return
+        rank = distributed.join().index if distributed.launched() else 0
+        comparisons = request.run({**settings, "checkpoint": checkpoint})
+        if distributed.launched():
+            distributed.leave()
+        if rank > 0:
+            return  # every process has the same numbers, one of them tells
+        written = [] if output is None else files.write_results(output, comparisons)
+        if as_json:
+            print(files.as_json(comparisons))
+        elif not quiet:
+            _print(comparisons, verbose)
+        if written and not quiet:
+            print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
+
+
+@app.command("merge")
+def _merge(
+    parts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="All shares of one comparison.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write comparison.npz, comparison.json and heatmap.png."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Put the shares of a comparison together (compare --shard)."""
+    from repscope.cli import files
+    from repscope.cli.request import warnings_once
+    from repscope.compare import merge
+
+    with _explained(verbose), warnings_once():
+        if output is not None:
+            files.check_folder(output, ["cka"])
+        comparisons = [merge(parts)]
         written = [] if output is None else files.write_results(output, comparisons)
         if as_json:
             print(files.as_json(comparisons))

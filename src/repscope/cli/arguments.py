@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -89,3 +90,15 @@ def parse_value(text: str) -> Any:
         except ValueError:
             continue
     return word
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``2/4`` as the second of four shares.
+
+    Raises:
+        InputError: The text is of another form.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"compare: --shard must be k/count with k from 1 to count, such as 2/4, got {text!r}.")
+    return int(found[1]), int(found[2])

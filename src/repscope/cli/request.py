@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from repscope import loading
 from repscope.cli.blame import users_code
-from repscope.compare import compare
+from repscope.compare import compare, compare_part, plan_comparison
 from repscope.comparison import Comparison
+from repscope.engine.plan import Plan
 from repscope.errors import InputError, RepscopeError, RepscopeWarning
 
 
@@ -50,6 +52,25 @@ class Request:
         Raises:
             InputError: For words that do not fit together, and whatever goes wrong in the user's own code.
         """
+        with self._loaded() as (arguments, names, renamed):
+            comparisons = list(compare(**arguments, **{"measure": ["cka"], **settings}).values())
+            if names:
+                comparisons = [_renamed(comparison, names, renamed) for comparison in comparisons]
+        return comparisons
+
+    def plan(self, settings: Mapping[str, Any]) -> Plan:
+        """Load everything and tell what :meth:`run` would do."""
+        with self._loaded() as (arguments, _, _):
+            return plan_comparison(**arguments, **settings)
+
+    def run_part(self, settings: Mapping[str, Any], shard: tuple[int, int], path: Path) -> None:
+        """Load everything and leave one share of the sums in a file."""
+        with self._loaded() as (arguments, _, _):
+            compare_part(**arguments, **settings, shard=shard, path=path)
+
+    @contextmanager
+    def _loaded(self) -> Iterator[tuple[dict[str, Any], list[str], dict[str, str]]]:
+        """The first arguments of a comparison, the user's names of the models, and a place for what is renamed."""
         self._check()
         specs = [spec for spec in (self.a, self.b) if spec is not None]
         names = [] if loading.is_stored(self.a) else loading.model_names(specs, self.weights)
@@ -60,13 +81,8 @@ class Request:
                 None if self.data is None else loading.load_data(self.data, image_size=self.image_size, seed=self.seed)
             )
             with users_exceptions():
-                found = compare(
-                    *subjects, data=data, layers=self._layers(), seed=self.seed, **{"measure": ["cka"], **settings}
-                )
-            comparisons = list(found.values())
-            if names:
-                comparisons = [_renamed(comparison, names, renamed) for comparison in comparisons]
-        return comparisons
+                named = dict(zip(("a", "b"), subjects, strict=False))
+                yield {**named, "data": data, "layers": self._layers(), "seed": self.seed}, names, renamed
 
     def _check(self) -> None:
         if self.b is None and (self.layers[1] is not None or self.weights[1] is not None):
