@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from repscope.assembly import from_partials
 from repscope.comparison import Comparison
-from repscope.engine.partial import Shard
-from repscope.engine.plan import Plan, memory_budget
-from repscope.engine.products import check_precision
 from repscope.errors import InputError
-from repscope.job import Job
 from repscope.measures.catalog import ConfiguredMeasure, configure
 from repscope.measures.kernels import KernelLike
-from repscope.partials import read_all
-from repscope.subjects import resolve
+
+if TYPE_CHECKING:  # loaded where they are used: `import repscope` stays short, and so does the command line's help
+    from repscope.engine.plan import Plan
+    from repscope.job import Job
 
 
 @overload
@@ -142,6 +139,8 @@ def compare_part(
     Raises:
         InputError: As for :func:`compare`; also where the file holds other work.
     """
+    from repscope.engine.partial import Shard
+
     job, measures, data, forward = _settle(a, b, **{"pairs": "all", **settings, "checkpoint": path})
     job.run_part(measures, data, forward, Shard(shard[0] - 1, shard[1]))
 
@@ -159,6 +158,9 @@ def merge(paths: Sequence[str | os.PathLike[str]]) -> Comparison:
         InputError: Shares are missing, doubled, unfinished, or of different comparisons.
         FileFormatError: A file is damaged or no partial result.
     """
+    from repscope.assembly import from_partials
+    from repscope.partials import read_all
+
     return from_partials(*read_all(paths))
 
 
@@ -222,6 +224,11 @@ def _settle(
     **options: Any,
 ) -> tuple[Job, list[ConfiguredMeasure], Any, Callable[..., Any] | None]:
     """The arguments of :func:`compare`, checked and settled."""
+    from repscope.engine.plan import memory_budget
+    from repscope.engine.products import check_precision
+    from repscope.job import Job
+    from repscope.subjects import resolve
+
     wanted = [measure] if isinstance(measure, str | ConfiguredMeasure) else list(measure)
     if not wanted:
         raise InputError("compare: measure must name at least one measure, got none. See repscope.measures().")
