@@ -64,7 +64,7 @@ def tidy(comparison: Comparison, function: str) -> pandas.DataFrame:
     def down(names: tuple[str, ...]) -> list[str]:
         return [name for name in names for _ in range(columns)]
 
-    return pd.DataFrame(
+    table: pandas.DataFrame = pd.DataFrame(
         {
             "row_model": down(comparison.row_models),
             "row_layer": down(comparison.row_layers),
@@ -73,6 +73,7 @@ def tidy(comparison: Comparison, function: str) -> pandas.DataFrame:
         }
         | {_TIDY[name]: array.ravel() for name, array in comparison.arrays.items()}
     )
+    return table
 
 
 def wide(comparison: Comparison, function: str) -> pandas.DataFrame:
@@ -80,15 +81,19 @@ def wide(comparison: Comparison, function: str) -> pandas.DataFrame:
     pd = _pandas(function)
 
     def index(axis: str, models: tuple[str, ...], layers: tuple[str, ...]) -> pandas.Index[Any]:
+        found: pandas.Index[Any]
         if len(set(models)) == 1:
-            return pd.Index(layers, name=f"{axis}_layer")
-        return pd.MultiIndex.from_arrays([models, layers], names=[f"{axis}_model", f"{axis}_layer"])
+            found = pd.Index(layers, name=f"{axis}_layer")
+        else:
+            found = pd.MultiIndex.from_arrays([models, layers], names=[f"{axis}_model", f"{axis}_layer"])
+        return found
 
-    return pd.DataFrame(
+    table: pandas.DataFrame = pd.DataFrame(
         np.array(comparison.values),
         index=index("row", comparison.row_models, comparison.row_layers),
         columns=index("column", comparison.column_models, comparison.column_layers),
     )
+    return table
 
 
 def _pandas(function: str) -> Any:

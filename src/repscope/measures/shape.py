@@ -103,7 +103,8 @@ def procrustes(x: Array, y: Array, *, kind: ProcrustesKind = "angle") -> Array:
 
     Other packages return 1 − c, or divide by n, under the same word.
 
-    Invariances: orthogonal maps and translation; isotropic scaling for all but ``"distance"``. Symmetric. Noisy wide
+    Range: as above. Invariances: orthogonal maps and translation; isotropic scaling for all but ``"distance"``.
+    Symmetric. Noisy wide
     layers look alike at any affordable n: this plug-in estimate is biased towards similarity.
 
     Args:
