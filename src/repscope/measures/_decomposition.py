@@ -17,8 +17,8 @@ from repscope.measures._arrays import Array, Namespace, center_and_scale, detach
 SAFE_EIGENVALUE_RATIO = 1e-6
 """Squaring the features squares their condition number; below this λ_min/λ_max the SVD itself is taken.
 
-An eigenvalue of relative size r is known to eps/r, here 2e-10. Features stored in single precision carry rounding of
-their own (6e-8), so there the limit is the rank tolerance instead.
+An eigenvalue of relative size r and its vector are known to eps/r, here 2e-10. Features stored in single precision
+carry rounding of their own, 6e-8/√r, which is more wherever r is above the rank tolerance squared: their limit.
 """
 
 
@@ -104,10 +104,7 @@ def _from_moments(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Arr
     if found is None:
         return None
     singular, vectors = found
-    basis = (features @ vectors) / singular
-    if number(singular[-1]) < 1e-2 * number(singular[0]):
-        basis = _orthonormalized(xp, basis)
-    return basis, singular
+    return _orthonormalized(xp, (features @ vectors) / singular), singular
 
 
 def _from_gram(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array] | None:
