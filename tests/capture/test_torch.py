@@ -281,7 +281,7 @@ class TestRun:
         )
         with pytest.raises(CaptureError, match=message):
             capture.collect(IMAGES[..., :6, :6])
-        assert set(hook_counts(capture._model)) == {(0, 0)}
+        assert set(hook_counts(capture.model)) == {(0, 0)}
 
     def test_mean_takes_images_of_any_size(self) -> None:
         capture = Capture(nn.Sequential(*units(3, 4)), reduce="mean")
