@@ -108,7 +108,7 @@ class BatchVisitor:
         self.sums, self.done = BatchSums(layers), 0
         self.drift = [DriftStatistic() for _ in range(layers)]
         self.tiles: list[LayerTiles] = fit_layers(source, kernel, precision) if kernel.homogeneous else []
-        self.triangles: list[Array] = [None] * layers
+        self.triangles: Array = None  # (L, b(b + 1)/2), the same memory for all batches of one size
         if resume is not None:
             self.done = resume.done
             self.sums = BatchSums.from_arrays(without_prefix("sums.", resume.arrays))
@@ -133,11 +133,26 @@ class BatchVisitor:
             else:
                 check_finite(x, self.names[index], batch)
                 gram = native(gram_matrix(self.kernel, promoted(activations)))
-            triangle = _weighted_triangle(xp, center_gram(gram, self.estimator))
+            triangle = self._keep_triangle(xp, index, center_gram(gram, self.estimator))
         if not bool(xp.isfinite(xp.sum(triangle))):
             check_finite(x, self.names[index], batch)
         self.drift[index].update(x)
-        self.triangles[index] = triangle
+
+    def _keep_triangle(self, xp: Any, index: int, gram: Array) -> Array:
+        """Put the upper triangle of a symmetric matrix beside those of the other layers.
+
+        It is weighted so that products of two triangles are products of the full matrices.
+        """
+        device = array_api_compat.device(gram)
+        flat, weights = _triangle(gram.shape[0])
+        weights = xp.astype(xp.asarray(weights, device=device), gram.dtype)
+        triangle = xp.take(xp.reshape(gram, (-1,)), xp.asarray(flat, device=device), axis=0)
+        triangle *= weights
+        if self.triangles is None or self.triangles.shape[1] != triangle.shape[0]:
+            shape = (len(self.names), triangle.shape[0])
+            self.triangles = xp.empty(shape, dtype=triangle.dtype, device=device)
+        self.triangles[index, :] = triangle
+        return triangle
 
     def _linear_gram(self, xp: Any, x: Array, tiles: LayerTiles) -> Array:
         if tiles.precision == "auto" and _SAFE_SCALES[0] < tiles.scale < _SAFE_SCALES[1]:
@@ -154,8 +169,7 @@ class BatchVisitor:
         """Add the batch to the sums."""
         examples, least = rows.stop - rows.start, minimum_examples(self.estimator)
         if examples >= least:
-            xp = array_api_compat.array_namespace(self.triangles[0])
-            self.sums.update(stacked_products(xp.stack(self.triangles)), examples, self.estimator)
+            self.sums.update(stacked_products(self.triangles), examples, self.estimator)
         elif rows.start == 0:
             raise InputError(
                 f"compare: a batch must hold at least {least} examples for the {self.estimator} estimator, got "
@@ -167,7 +181,6 @@ class BatchVisitor:
                 f"the {least} that the {self.estimator} estimator needs. Use batches of one size.",
                 CaptureWarning,
             )
-        self.triangles = [None] * len(self.triangles)
         self.done += 1
         if self.checkpoint is not None:
             self.checkpoint(self.partial(complete=False))
@@ -179,14 +192,6 @@ class BatchVisitor:
             arrays |= with_prefix(f"drift{index}.", statistic.arrays())
         units = [tiles.unit for tiles in self.tiles] or [1.0] * len(self.names)
         return Partial("batch", self.shard, self.done, complete, {**arrays, "units": np.array(units)})
-
-
-def _weighted_triangle(xp: Any, gram: Array) -> Array:
-    """Upper triangle of a symmetric matrix (b, b), weighted so that products of two triangles are full products."""
-    device = array_api_compat.device(gram)
-    flat, weights = _triangle(gram.shape[0])
-    weights = xp.astype(xp.asarray(weights, device=device), gram.dtype)
-    return xp.take(xp.reshape(gram, (-1,)), xp.asarray(flat, device=device), axis=0) * weights
 
 
 @lru_cache(maxsize=4)

@@ -170,24 +170,32 @@ class _Work:
         """Prepared features of all layers, and those of one on the way."""
         return float(self.itemsize * rows * (self.total + max(self.widths)))
 
+    def _tiling(self, rows: int) -> float:
+        """Slices of so many rows, multiplied with each other."""
+        if rows < self.n:
+            return 2 * self.features(rows) + self.tiles(rows, rows)
+        # One slice, and only one half of its symmetric tile.
+        return self.features(rows) + self.tiles(rows, rows) - self.itemsize * self.layers * rows * rows / 2
+
     def sample(self, examples: int) -> float:
         """A sample that sets the bandwidth of a radial kernel, and the distances between its examples in one layer."""
+        if not examples:
+            return 0.0
         m = min(self.n, examples)
         return self.features(m) + 4.0 * self.itemsize * m * m
 
-    @property
-    def bandwidth_examples(self) -> int:
+    def bandwidth_examples(self, room: float) -> int:
         """Size of that sample: half, or a quarter …, where the whole one does not fit; 0 where none is needed."""
         if not isinstance(self.kernel, RBF | Laplace):
             return 0
         examples = BANDWIDTH_EXAMPLES
-        while examples > _SMALLEST_SAMPLE and self.sample(examples) > self.memory:
+        while examples > _SMALLEST_SAMPLE and self.sample(examples) > room:
             examples //= 2
         return examples
 
     def batchwise(self, reason: str) -> Plan:
         b = self.batch
-        peak = self.itemsize * (self.layers * b * (b + 1) + max(self.widths) * b * 2 + 4 * b * b)
+        peak = self.itemsize * (self.layers * b * (b + 1) / 2 + max(self.widths) * b * 2 + 4 * b * b)
         _check_budget(peak, self.memory, f"one batch of {b} examples and {self.layers} layers")
         flops = self.n * b * self.total + self.n * b * self.layers**2 / 2
         return Plan("batch", "batch", 1, 1, b, b, flops, peak, reason)
@@ -201,11 +209,11 @@ class _Work:
         if isinstance(self.kernel, Linear) and _DOUBLE * moment_flops <= gram_flops and moment_bytes <= self.memory:
             reason = f"{total} features in all are few enough for products of features"
             return Plan("all", "moments", 1, 1, rows, rows, moment_flops, moment_bytes, reason)
-        sampled = self.bandwidth_examples
         kept = 0.0 if in_memory else float(self.itemsize * n * total)
+        sampled = self.bandwidth_examples(self.memory - kept)
         tile = self._tile_rows(self.memory - kept)
         joining = 0.0 if in_memory else float(self.itemsize * n * max(self.widths))
-        tiling = 2 * self.features(tile) + self.tiles(tile, tile) + self.vectors
+        tiling = self._tiling(tile) + self.vectors
         peak = kept + max(joining, tiling, self.sample(sampled))
         if peak <= self.memory:
             reason = (
@@ -224,7 +232,7 @@ class _Work:
         if self.vectors + 2 * one + self.tiles(rows, rows) > self.memory:
             rows = b
         fixed = self.vectors + one + self.tiles(rows, rows)
-        sampled = self.bandwidth_examples
+        sampled = self.bandwidth_examples(self.memory)
         needed = max(fixed + one, self.sample(sampled))
         _check_budget(needed, self.memory, f"one tile of {b} × {b} examples and {self.layers} layers")
         if not repeatable:
@@ -244,9 +252,9 @@ class _Work:
         """Rows of a tile: as many as serve the matrix product, and fit."""
         rows = min(self.n, TILE_ROWS)
         room = min(room, max(room / 2, _TILE_BYTES))
-        while rows > _SMALLEST_TILE and 2 * self.features(rows) + self.tiles(rows, rows) > room:
+        while rows > _SMALLEST_TILE and self._tiling(rows) > room:
             rows = max(_SMALLEST_TILE, rows // 2)
-        return rows
+        return math.ceil(self.n / math.ceil(self.n / rows))  # all of one size, so that none is larger
 
 
 def _check_budget(needed: float, memory: float, what: str) -> None:
