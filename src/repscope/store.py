@@ -272,10 +272,7 @@ class Store:
         touched = np.unique(index // self.chunk_rows).tolist() if index.size else []
         try:
             self._check_present(info, array, touched)
-            if not isinstance(rows, slice | None) or (isinstance(rows, slice) and (rows.step or 1) < 0):
-                return np.asarray(array.oindex[index, :])
-            chosen = range(self.n)[rows or slice(None)]
-            return np.asarray(array[chosen.start : chosen.stop : chosen.step])
+            return _take(array, index, self.chunk_rows)
         except Exception as error:  # each codec has its own way to fail on damaged bytes
             self._raise_damaged("read", self._damaged(info, touched), error)
             raise
@@ -381,6 +378,27 @@ class Store:
     def _chunk_files(array: zarr.Array[Any], row: int) -> list[str]:
         """The files that hold a row of chunks, one for each part of the width."""
         return [f"c.{row}.{column}" for column in range(-(-array.shape[1] // array.chunks[1]))]
+
+
+def _take(array: zarr.Array[Any], index: npt.NDArray[np.int64], chunk_rows: int) -> npt.NDArray[Any]:
+    """Rows of an array, chunk by chunk: zarr decodes many at once, and a chunk may be large."""
+    chunks = index // chunk_rows
+    order = np.argsort(chunks, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(chunks[order])) + 1)
+    taken = np.empty((len(index), array.shape[1]), dtype=array.dtype) if len(groups) != 1 or not index.size else None
+    for places in groups:
+        wanted = index[places]
+        if wanted.size == 0:
+            continue
+        first = int(wanted.min())
+        block = np.asarray(array[first : int(wanted.max()) + 1])
+        if not np.array_equal(wanted - first, np.arange(len(block))):
+            block = block[wanted - first]
+        if taken is None:
+            return block
+        taken[places] = block
+    assert taken is not None
+    return taken
 
 
 def with_checksums(record: Record, path: Path) -> Record:

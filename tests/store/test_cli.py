@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from tests.store.helpers import files
 
+from repscope import compare
 from repscope.cli import main
 from repscope.store import is_store, open_store
 
@@ -80,6 +82,20 @@ def test_its_options_arrive(repscope: Command) -> None:
     assert "write_store: model must be the one that s was begun with, got other weights" in err
     assert repscope("capture", "net.py:Net", "--data", "x.npy", "-o", "s", "--no-resume")[0] == 0
     assert open_store("s").names == ("early", "late")
+
+
+def test_stores_are_compared_by_their_paths(repscope: Command) -> None:
+    for seed in (0, 1):
+        assert repscope("capture", "net.py:Net", "--data", "x.npy", "-o", f"{seed}.store", "--seed", seed)[0] == 0
+    code, out, err = repscope("compare", "0.store", "1.store", "--layers", "late", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    expected = compare("0.store", "1.store", layers="late")
+    assert (found["row_layers"], found["row_models"], found["column_models"]) == (["late"], ["0"], ["1"])
+    np.testing.assert_allclose(found["values"], expected.values)
+    code, _, err = repscope("compare", "0.store", "1.store", "--data", "x.npy")
+    assert code == 2
+    assert "--data must be left out for stored arrays" in err
 
 
 @pytest.mark.parametrize(
