@@ -31,7 +31,7 @@ class CaptureRequest:
         resume: Go on with a store that is there.
         image_size: Pixels a side, where the data are images.
         device: Where the model runs.
-        seed: Of whatever the model's factory draws.
+        seed: Of whatever the model's factory draws, and the data's.
         progress: Show a bar; None: where stderr is a terminal.
     """
 
@@ -64,12 +64,11 @@ class CaptureRequest:
             from repscope.capture import write_store
             from repscope.weights import load_weights
 
-            loading.seed_everything(self.seed)
-            model = loading.load_model(self.model, argument="MODEL")
+            model = loading.load_model(self.model, argument="MODEL", seed=self.seed)
             if self.weights is not None:
                 load_weights(model, self.weights, argument="--weights")
             model = loading.to_device(model, self.device)
-            data = loading.load_data(self.data, image_size=self.image_size)
+            data = loading.load_data(self.data, image_size=self.image_size, seed=self.seed)
             try:
                 with users_exceptions():
                     return write_store(

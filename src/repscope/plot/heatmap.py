@@ -258,7 +258,8 @@ def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) ->
     """A colour bar as high as the image, also where equal aspect makes the image smaller than its axes."""
     low, high = image.get_clim()
     defined = comparison.values[~np.isnan(comparison.values)]
-    below, above = bool((defined < low).any()), bool((defined > high).any())
+    rounding = 1e-9 * (high - low)  # CKA of a layer with itself may come out as 1 + 2e-16
+    below, above = bool((defined < low - rounding).any()), bool((defined > high + rounding).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     figure = ax.figure
     if figure.get_layout_engine() is None:  # nothing would make room beside the axes: take it from them
