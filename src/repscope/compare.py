@@ -48,7 +48,8 @@ def compare(
 
     Args:
         a: A torch module; a mapping of layer names to arrays (n, p); a path to stored representations (.npy, .npz,
-            .safetensors) or activations (the directory that ``repscope capture`` made); or a mapping of model names to any of these, for all models against all.
+            .safetensors) or activations (the directory that ``repscope capture`` made); or a mapping of model names to
+            any of these, for all models against all.
         b: The second model, in any of these forms but the last; None to compare within ``a``.
         data: What the models are run on: a DataLoader, an iterable of batches, a Dataset, or arrays. Batches are
             tensors, tuples (x, y), or dicts passed by keyword. Not used for arrays and paths.
