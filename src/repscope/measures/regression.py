@@ -49,6 +49,8 @@ def score(state_x: RegressionState, state_y: RegressionState) -> Array:
     xp = array_api_compat.array_namespace(x.basis)
     if x.rank == 0:
         return undefined("linear_regression", "all rows of x are equal, there is nothing to predict (0/0).", x.basis)
+    if y.rank == 0:
+        return undefined("linear_regression", "all rows of y are equal, there is nothing to predict from.", x.basis)
     n, q = y.shape
     if y.full:
         warn(
@@ -102,7 +104,7 @@ def linear_regression(x: Array, y: Array) -> Array:
         y: Design representation (n, q).
 
     Returns:
-        A scalar of the caller's library; NaN with a warning where x is constant. Torch gradients flow through it.
+        A scalar of the caller's library; NaN with a warning where x or y is constant. Torch gradients flow through it.
 
     Raises:
         InputError: For arrays that do not match, too few examples, or NaN and infinity.
