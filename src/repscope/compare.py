@@ -234,6 +234,12 @@ def _settle(
     if not wanted:
         raise InputError("compare: measure must name at least one measure, got none. See repscope.measures().")
     measures = _configure(wanted, kernel, estimator, options)
+    labels = [m.label for m in measures]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise InputError(
+            f"compare: measure must hold each measure once, got {twice[0]} twice. Leave one out; callables need names "
+            "of their own."
+        )
     if pairs not in ("auto", "all", "batch"):
         raise InputError(f"compare: pairs must be 'auto', 'all' or 'batch', got {pairs!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:

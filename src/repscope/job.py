@@ -150,7 +150,14 @@ class Job:
             forward=forward,
             progress=self.progress,
         )
-        identity = models.identity if self.checkpoint is not None else ""  # costs a look at every weight
+        identity = ""
+        if self.checkpoint is not None or distributed.current().count > 1:  # costs a look at every weight
+            identity = models.identity
+            if distributed.agree(identity) != identity:
+                raise InputError(
+                    "compare: all ranks must have the same models and data in the same order, got others than rank 0. "
+                    "Load the same weights everywhere, and do not shuffle, or by the same seed."
+                )
         return _Opened(
             models, models.layers, self._budget(models.device), models.dtypes, models.first_items, identity=identity
         )
@@ -175,7 +182,7 @@ class Job:
             from repscope.sources import free_memory
 
             free = None if device is None else free_memory(device)
-            self.memory = memory_budget(None) if free is None else free / 2
+            self.memory = memory_budget(None) / distributed.neighbours() if free is None else free / 2
         return self.memory
 
     def _plan(self, measure: ConfiguredMeasure, opened: _Opened) -> Plan:
@@ -198,7 +205,8 @@ class Job:
             forward_seconds=forward,
             flops_per_second=rate,
         )
-        return replace(chosen, precision=self.precision)
+        # Ranks that cut the data differently would miss tiles or count them twice.
+        return distributed.agree(replace(chosen, precision=self.precision))
 
     def _ready(self, measure: ConfiguredMeasure, opened: _Opened) -> tuple[_Opened, Plan]:
         """The source that the plan for one measure works on; the activations are brought into memory where it says."""
@@ -234,9 +242,9 @@ class Job:
             chosen, kernel = self._plan(m, opened), _kernel(m)
             keep |= chosen.route == "memory"
             if chosen.route in ("batch", "moments"):
-                estimator = check_estimator(m.id, m.options["estimator"])
-                key = (chosen.route, kernel, estimator if chosen.route == "batch" else None)
+                key = self._sums(m, chosen)
                 if key not in visitors:
+                    estimator = check_estimator(m.id, m.options["estimator"])
                     visitors[key] = visitor_for(opened.source, kernel, estimator, chosen)
                 found.visitors[m.label] = visitors[key]
             found.plans[m.label] = chosen
@@ -273,10 +281,17 @@ class Job:
         if not tileable(_kernel(measure)):
             opened = opened.as_given()
         facts = self._facts(measure, opened, chosen)
-        file = None if self.checkpoint is None else PartialFile(self.checkpoint, facts)
-        partial = self._accumulate(measure, opened, chosen, file, distributed.current())
-        partials = [partial] if partial.shard.count == 1 else distributed.gather(partial)
-        return assemble(facts, partials)
+        key = self._sums(measure, chosen)
+        if key not in found.partials:
+            file = None if self.checkpoint is None else PartialFile(self.checkpoint, facts)
+            partial = self._accumulate(measure, opened, chosen, file, distributed.current())
+            found.partials[key] = [partial] if partial.shard.count == 1 else distributed.gather(partial)
+        return assemble(facts, found.partials[key])
+
+    def _sums(self, measure: ConfiguredMeasure, chosen: Plan) -> Hashable:
+        """A key that measures share whose values come from the same sums."""
+        estimator = measure.options["estimator"] if chosen.route == "batch" else None
+        return chosen.route, _kernel(measure), estimator
 
     def _facts(self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan | None) -> dict[str, Any]:
         source = opened.source
@@ -402,12 +417,14 @@ class _Found:
         plans: Of each measure that comes from sums, by label.
         visitors: Those that hold its sums, where one pass was enough.
         held: The activations of all examples, where a measure needs them and they fit.
+        partials: Sums over tiles, by what they are of.
         states: Prepared layers, by preparation and index.
     """
 
     plans: dict[str, Plan] = field(default_factory=dict)
     visitors: dict[str, BatchVisitor | MomentVisitor] = field(default_factory=dict)
     held: ArraySource | None = None
+    partials: dict[Hashable, Sequence[Partial]] = field(default_factory=dict)
     states: dict[tuple[Any, int], Any] = field(default_factory=dict)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.compare.nets import layers_of
 
 import repscope
 from repscope import RBF, DegenerateInputWarning, FileFormatError, InputError, compare
 from repscope.files import load_representations
+from tests.compare.nets import layers_of
 
 
 def expected(a: dict[str, Any], b: dict[str, Any] | None = None, measure: str = "cka", **options: Any) -> Any:
@@ -166,6 +166,8 @@ def test_mistakes_are_named() -> None:
         compare(layers, pairs="some")
     with pytest.raises(InputError, match=r"compare: pairs must be left out for procrustes"):
         compare(layers, measure="procrustes", pairs="batch")
+    with pytest.raises(InputError, match=r"compare: measure must hold each measure once, got cka twice"):
+        compare(layers, measure=["cka", "cca", "cka"])
     with pytest.raises(InputError, match=r"compare: batch_size must be a positive whole number, got 0"):
         compare(layers, pairs="batch", batch_size=0)
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.capture.models import Encoder, ResNet
-from tests.compare.nets import ORDER, Net, Shuffled, class_sorted, generator_of, inputs
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import repscope
 from repscope import RBF, CaptureError, Comparison, DataOrderWarning, DegenerateInputWarning, InputError, compare
+from tests.capture.models import Encoder, ResNet
+from tests.compare.nets import ORDER, Net, Shuffled, class_sorted, generator_of, inputs
 
 
 def reference(model: nn.Module, data: Any, measure: str = "cka", other: nn.Module | None = None, **options: Any) -> Any:
@@ -150,6 +150,19 @@ def test_a_list_of_measures_shares_one_pass(measures: list[Any], pairs: str) -> 
         np.testing.assert_allclose(
             result.values, single.values, rtol=0.5 if pairs == "batch" else 1e-4, atol=0.1 if pairs == "batch" else 1e-5
         )
+
+
+def test_measures_with_the_same_sums_share_their_passes() -> None:
+    model = Net(0, 300)
+    measures = ["cka", "hsic", repscope.configure("cka", estimator="biased")]
+    settings: dict[str, Any] = {"data": inputs(64), "memory": "300KB", "batch_size": 20, "pairs": "all"}
+    single = compare(model, **settings)
+    examples, model.examples = model.examples, 0
+    results = compare(model, measure=measures, **settings)
+    assert single.conventions["route"] == "passes"
+    assert model.examples == examples
+    np.testing.assert_array_equal(results["cka"].values, single.values)
+    np.testing.assert_allclose(results["hsic"].values, reference(model, inputs(64), "hsic"), rtol=1e-4)
 
 
 def test_options_reach_the_measures_that_have_them() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from repscope.engine.partial import Partial, Shard
 from repscope.errors import RepscopeError
+
+T = TypeVar("T")
 
 
 class RankError(RepscopeError, RuntimeError):
@@ -63,6 +65,33 @@ def gather(partial: Partial) -> Sequence[Partial]:
             "Start again; with a checkpoint, finished shares are not computed twice."
         ) from error
     return parts
+
+
+def agree(value: T) -> T:
+    """What the first process has as ``value``, on every process; the same object where there is no group.
+
+    Raises:
+        RankError: A process has died.
+    """
+    shard = current()
+    if shard.count == 1:
+        return value
+    from torch import distributed
+
+    box = [value]
+    try:
+        distributed.broadcast_object_list(box, src=0)
+    except RuntimeError as error:
+        raise RankError(
+            f"distributed: another of the {shard.count} ranks has died or does not answer ({_first_line(error)}). "
+            "Look at its messages, and start again."
+        ) from error
+    return box[0]
+
+
+def neighbours() -> int:
+    """Processes of the group on this machine, which share its memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if current().count > 1 else 1
 
 
 def leave() -> None:
