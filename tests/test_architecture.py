@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.reference.table import REFERENCES
 
 import repscope
 from repscope.measures.catalog import CATALOG
+from tests.reference.table import REFERENCES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "repscope"

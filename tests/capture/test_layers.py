@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.capture.models import Block, Encoder, ResNet, paper_net, token_batch, units
 from torch import Tensor, nn
 
 from repscope.capture import Capture
 from repscope.capture.layers import ModuleTable, declared_features_last
 from repscope.errors import CaptureError, CaptureWarning, InputError
+from tests.capture.models import Block, Encoder, ResNet, paper_net, token_batch, units
 
 IMAGES = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tests.capture.models import Encoder, ResNet, paper_net, token_batch, units
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from repscope.capture import Capture, LayerInfo, batches, representations
 from repscope.capture.trace import activation_of
 from repscope.errors import CaptureError, InputError
+from tests.capture.models import Encoder, ResNet, paper_net, token_batch, units
 
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

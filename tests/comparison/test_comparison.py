@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-from tests.comparison.examples import comparison, full, ridge
 
 from repscope.comparison import Comparison, Match
 from repscope.errors import InputError
+from tests.comparison.examples import comparison, full, ridge
 
 # -- what it holds ------------------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.comparison.examples import comparison, full, ridge
 
 import repscope._container as container
 from repscope.comparison import FORMAT_VERSION, load
 from repscope.errors import FileFormatError, InputError
+from tests.comparison.examples import comparison, full, ridge
 
 
 @pytest.fixture

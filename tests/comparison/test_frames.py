@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from tests.comparison.examples import comparison, full, ridge
 
 from repscope.errors import MissingExtraError
+from tests.comparison.examples import comparison, full, ridge
 
 
 def test_xarray_is_addressed_by_layer_name():

@@ -123,11 +123,10 @@ def test_f_is_near_one_on_average_in_random_order() -> None:
 
 def test_the_estimate_is_wrong_where_an_order_is_noticed() -> None:
     """The reason for all this: sorted by class, the minibatch estimate loses what the classes share."""
-    from tests.engine.streams import CutSource
-
     from repscope.engine.batchwise import batch_sums
     from repscope.engine.exact import tile_sums
     from repscope.measures.kernels import Linear
+    from tests.engine.streams import CutSource
 
     rng = np.random.default_rng(0)
     shared = np.repeat(3 * rng.standard_normal((10, 20)), 40, axis=0)

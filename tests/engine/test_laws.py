@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.engine.streams import CutSource, related_layers, sizes_of
 
 import repscope
 from repscope.engine import stream
@@ -20,6 +19,7 @@ from repscope.engine.products import times_transposed
 from repscope.engine.stream import ArraySource, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.measures.kernels import RBF, Cosine, Estimator, Kernel, Laplace, Linear, Polynomial, as_kernel
+from tests.engine.streams import CutSource, related_layers, sizes_of
 
 KERNELS: list[Kernel] = [Linear(), RBF(0.4), RBF(0.8, median="off-diagonal"), RBF(sigma=20.0), Laplace(1.0)]
 UNSHIFTED: list[Kernel] = [Polynomial(2), Polynomial(3, constant=0.5, gamma=0.1), Cosine()]

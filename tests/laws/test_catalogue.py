@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from tests.measures.examples import ALL, label, pair
 
 import repscope
 from repscope import RBF, Cosine, Laplace, Polynomial
 from repscope.measures.catalog import CATALOG, Invariance, configure, describe, measures
+from tests.measures.examples import ALL, label, pair
 
 EXTRA = tuple(
     configure(name, **options)
@@ -131,15 +131,19 @@ def test_values_stay_in_the_declared_range(measure):
             assert low - rounding <= float(measure(a, b)) <= high + rounding
 
 
+# Uncorrelated representations: their columns are orthogonal after centring.
+FIRST_TWO, LAST_TWO = np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]])
+
+
 @pytest.mark.parametrize(
     ("measure", "x", "y", "end"),
     [
         (configure("cka", estimator="biased"), np.eye(4)[:, :1], np.eye(4)[:, :1], 1.0),
-        (configure("procrustes"), np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]]), math.pi / 2),
-        (configure("procrustes", kind="squared"), np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]]), 2.0),
-        (configure("cca"), np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]]), 0.0),
-        (configure("linear_regression"), np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]]), 0.0),
-        (configure("cka", estimator="biased"), np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]]), 0.0),
+        (configure("procrustes"), FIRST_TWO, LAST_TWO, math.pi / 2),
+        (configure("procrustes", kind="squared"), FIRST_TWO, LAST_TWO, 2.0),
+        (configure("cca"), FIRST_TWO, LAST_TWO, 0.0),
+        (configure("linear_regression"), FIRST_TWO, LAST_TWO, 0.0),
+        (configure("cka", estimator="biased"), FIRST_TWO, LAST_TWO, 0.0),
     ],
     ids=lambda value: value.label if hasattr(value, "label") else "",
 )  # fmt: skip

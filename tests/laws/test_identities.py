@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.measures.examples import pair
-from tests.reference import kernels as reference_kernels
-from tests.reference.hsic import unbiased
 
 import repscope
 from repscope import RBF, RankWarning
+from tests.measures.examples import pair
+from tests.reference import kernels as reference_kernels
+from tests.reference.hsic import unbiased
 
 
 def centered(x):

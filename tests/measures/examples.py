@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from tests.reference import kernels as reference
-from tests.reference.table import REFERENCES
 
 from repscope.measures.catalog import CATALOG, ConfiguredMeasure, configure
 from repscope.measures.kernels import RBF, Cosine, Laplace, Linear, Polynomial, as_kernel
+from tests.reference import kernels as reference
+from tests.reference.table import REFERENCES
 
 NARROW = [(30, 4, 6), (30, 6, 4), (25, 5, 5), (20, 1, 1), (20, 1, 5), (20, 5, 1)]
 """(n, p, q) with n > p + q, for every measure."""

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from tests.measures.examples import ALL, CCA_LIKE, NARROW, WIDE, label, pair, reference_gram, reference_score
-from tests.reference import cca as reference_cca
-from tests.reference import hsic as reference_hsic
-from tests.reference import kernels as reference_kernels
 
 import repscope
 from repscope import RBF, Cosine, Laplace, Linear, Polynomial
 from repscope.measures import hsic
 from repscope.measures.catalog import configure
+from tests.measures.examples import ALL, CCA_LIKE, NARROW, WIDE, label, pair, reference_gram, reference_score
+from tests.reference import cca as reference_cca
+from tests.reference import hsic as reference_hsic
+from tests.reference import kernels as reference_kernels
 
 
 @pytest.mark.parametrize("shape", NARROW, ids=str)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.measures.examples import pair
 
 import repscope
 from repscope.measures import _decomposition as routes
 from repscope.measures._arrays import center_and_scale
 from repscope.measures.catalog import CATALOG, configure
+from tests.measures.examples import pair
 
 
 def conditioned(n, p, condition, *, seed=0, dtype=np.float64):

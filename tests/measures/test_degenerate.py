@@ -7,11 +7,11 @@ import warnings
 
 import numpy as np
 import pytest
-from tests.measures.examples import ALL, label, pair
 
 import repscope
 from repscope import RBF, DegenerateInputWarning, Laplace, RankWarning
 from repscope.measures.catalog import configure
+from tests.measures.examples import ALL, label, pair
 
 X, Y = pair(30, 4, 6)
 CONSTANT = np.full((30, 4), 0.1)

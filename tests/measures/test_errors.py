@@ -7,11 +7,11 @@ import re
 
 import numpy as np
 import pytest
-from tests.measures.examples import pair
 
 import repscope
 from repscope import RBF, Cosine, InputError, Kernel, Laplace, Linear, Polynomial
 from repscope.measures.catalog import CATALOG, configure
+from tests.measures.examples import pair
 
 FUNCTIONS = {
     "hsic": repscope.hsic,

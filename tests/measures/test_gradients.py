@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.measures.examples import pair
 
 import repscope
 from repscope import RBF, Laplace, Polynomial
 from repscope.measures import hsic
+from tests.measures.examples import pair
 
 torch = pytest.importorskip("torch")
 

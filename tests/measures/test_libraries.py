@@ -6,11 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
-from tests.measures.examples import ALL, CCA_LIKE, label, pair, reference_score
 
 import repscope
 from repscope.errors import RankWarning
 from repscope.measures.catalog import CATALOG, check_for, configure
+from tests.measures.examples import ALL, CCA_LIKE, label, pair, reference_score
 
 FORCED = [m for m in ALL if m.id in ("cca", "pwcca", "linear_regression")]
 """Measures that are 1 whatever the data where features outnumber examples."""

@@ -6,13 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
-from tests.measures.examples import ALL, CCA_LIKE, label, pair
 
 import repscope
 from repscope import RBF, Cosine, Laplace, Linear, Polynomial
 from repscope.measures import hsic
 from repscope.measures._arrays import center, center_and_scale
 from repscope.measures.catalog import Invariance, configure
+from tests.measures.examples import ALL, CCA_LIKE, label, pair
 
 KERNELS = (Linear(), RBF(0.4), Laplace(1.0), Polynomial(3), Cosine())
 SCALE_FREE = [m for m in ALL if Invariance.ISOTROPIC_SCALING in m.facts.invariances_x & m.facts.invariances_y]

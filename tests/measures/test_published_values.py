@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from tests.reference import cca as reference_cca
 
 import repscope
 from repscope import RBF
 from repscope.errors import RankWarning
+from tests.reference import cca as reference_cca
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from tests.measures.examples import ALL, pair
-from tests.reference import hsic as reference_hsic
-from tests.reference import kernels as reference_kernels
 
 import repscope
 from repscope import RBF
+from tests.measures.examples import ALL, pair
+from tests.reference import hsic as reference_hsic
+from tests.reference import kernels as reference_kernels
 
 
 def test_gram_matrix_of_uncentered_single_precision_features():
@@ -92,7 +92,7 @@ def test_pwcca_with_the_wrong_weights():
     # google/svcca and its copies apply the coefficients of whitened units to the units themselves.
     x, y = pair(100, 6, 8)
     x_centered, y_centered = x - x.mean(axis=0), y - y.mean(axis=0)
-    (u, s, vt), (v, _, _) = (np.linalg.svd(z, full_matrices=False) for z in (x_centered, y_centered))
+    (u, _, vt), (v, _, _) = (np.linalg.svd(z, full_matrices=False) for z in (x_centered, y_centered))
     left, rho, _ = np.linalg.svd(u.T @ v, full_matrices=False)
     right = np.abs((u @ left).T @ x_centered).sum(axis=1)
     wrong = np.abs((x_centered @ vt.T @ left).T @ x_centered).sum(axis=1)
@@ -135,7 +135,7 @@ def test_masked_cosine_under_the_name_unbiased():
 
 def test_a_percentile_of_half_a_percent_for_the_median():
     # percentile(distances, 0.5) is not the median.
-    x, y = pair(60, 5, 4)
+    x, _ = pair(60, 5, 4)
     distances = reference_kernels.squared_distances(x)
     wrong = RBF(sigma=math.sqrt(np.percentile(distances[distances > 0], 0.5))).gram(x)
     assert np.abs(RBF(1.0).gram(x) - wrong).max() > 0.3

@@ -9,10 +9,9 @@ import repscope
 
 torch = pytest.importorskip("torch")
 
-from tests.parts.networks import images, network  # noqa: E402
-
 from repscope.engine.partial import Partial, Shard, merge  # noqa: E402
 from repscope.partials import PartialFile, read_partial  # noqa: E402
+from tests.parts.networks import images, network  # noqa: E402
 
 # Few features are added up as moments; memory for a few batches only makes blocks of rows and several passes.
 ROUTES = {

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.comparison.examples import comparison, ridge
 
 from repscope.errors import InputError
 from repscope.plot import grid
+from tests.comparison.examples import comparison, ridge
 
 TEN = tuple(f"conv{i + 1}" for i in range(10))
 

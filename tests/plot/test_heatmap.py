@@ -9,10 +9,10 @@ import matplotlib.colors
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.comparison.examples import comparison, ridge
 
 from repscope.errors import InputError, MissingExtraError
 from repscope.plot import heatmap
+from tests.comparison.examples import comparison, ridge
 
 RESNET = tuple(f"layer{s}.{b}.{part}" for s in (1, 2, 3, 4) for b in range(5) for part in ("conv1", "relu", "conv2"))
 RESNET = (*RESNET, "fc")

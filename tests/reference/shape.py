@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
+
 from tests.reference.kernels import centered
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 import zarr.codecs
 import zarr.storage  # noqa: F401 - once here, not in every child
-from tests.store.helpers import capture, files, images
 
 from repscope.capture import columns
+from tests.store.helpers import capture, files, images
 
 ITEMS = 20  # in 2 batches
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.store.helpers import files
 
 from repscope import compare
 from repscope.cli import main
 from repscope.store import is_store, open_store
+from tests.store.helpers import files
 
 MODEL = """
 import os, time, torch

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.store.helpers import capture
 from torch import nn
 
 from repscope import compare
+from tests.store.helpers import capture
 
 
 class Fan(nn.Module):

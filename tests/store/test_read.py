@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from tests.store.helpers import capture, flip
 
 from repscope.errors import FileFormatError, InputError
 from repscope.store import Store, is_store, open_store
+from tests.store.helpers import capture, flip
 
 
 @pytest.fixture

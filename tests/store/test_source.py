@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.store.helpers import capture, flip, images, interrupted, network
 
 from repscope import compare
 from repscope.errors import CaptureWarning, FileFormatError, InputError
 from repscope.store import Store, open_store
 from repscope.store_source import StoreSource
 from repscope.subjects import Subject
+from tests.store.helpers import capture, flip, images, interrupted, network
 
 
 class Seen:

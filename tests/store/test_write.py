@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from tests.capture.models import Encoder, token_batch
-from tests.store.helpers import capture, files, images, interrupted, network
 from torch import nn
 
 from repscope.capture import Capture, columns, representations, write_store
 from repscope.capture.store import model_fingerprint
 from repscope.errors import CaptureError, CaptureWarning, FileFormatError, InputError, MissingExtraError
 from repscope.store import open_store
+from tests.capture.models import Encoder, token_batch
+from tests.store.helpers import capture, files, images, interrupted, network
 
 
 def test_a_store_holds_what_capture_gives(tmp_path: Path) -> None:
