@@ -91,6 +91,7 @@ class Job:
         with recorded() as shared:
             opened = self._open(data, forward)
             found = self._first_pass(measures, opened)
+        self.shares_decompositions = sum(m.measure.decomposes for m in measures) > 1
         results, own = [], []
         for number, m in enumerate(measures):
             with recorded() as caught:

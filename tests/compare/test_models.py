@@ -601,3 +601,26 @@ def test_a_measure_that_needs_all_examples_says_so_before_the_pass_is_over() -> 
     with pytest.raises(InputError, match=r"compare: cca needs the representations of all examples in memory"):
         compare(model, data=inputs(6400), batch_size=16, measure=["cka", "cca"], memory="1MB")
     assert model.passes < 100
+
+
+def test_measures_of_one_list_share_the_decomposition_of_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from repscope import job
+    from repscope.measures import _decomposition, cca, regression
+
+    rng = np.random.default_rng(0)
+    arrays = {"one": rng.normal(size=(40, 3)), "two": rng.normal(size=(40, 4))}
+    measures = ["cca", "svcca", "pwcca", "linear_regression"]
+    expected = {name: float(repscope.score(name, arrays["one"], arrays["two"])) for name in measures}
+    layers = []
+
+    def counted(x: Any) -> Any:
+        layers.append(x.shape)
+        return _decomposition.decompose(x)
+
+    monkeypatch.setattr(job, "decompose", counted)
+    for module in (cca, regression):
+        monkeypatch.setattr(module, "decompose", None)
+    results = compare(arrays, measure=measures)
+    assert layers == [(40, 3), (40, 4)]
+    for name in measures:
+        np.testing.assert_allclose(results[name].values[0, 1], expected[name], rtol=1e-12)
