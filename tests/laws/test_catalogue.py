@@ -135,20 +135,28 @@ def test_values_stay_in_the_declared_range(measure):
 FIRST_TWO, LAST_TWO = np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]])
 
 
+FIRST, SECOND = np.array([[1.0], [-1], [0], [0]]), np.array([[0.0], [0], [1], [-1]])
+"""Two features of four examples that have nothing in common."""
+
+
 @pytest.mark.parametrize(
-    ("measure", "x", "y", "end"),
+    ("measure", "end"),
     [
-        (configure("cka", estimator="biased"), np.eye(4)[:, :1], np.eye(4)[:, :1], 1.0),
-        (configure("procrustes"), FIRST_TWO, LAST_TWO, math.pi / 2),
-        (configure("procrustes", kind="squared"), FIRST_TWO, LAST_TWO, 2.0),
-        (configure("cca"), FIRST_TWO, LAST_TWO, 0.0),
-        (configure("linear_regression"), FIRST_TWO, LAST_TWO, 0.0),
-        (configure("cka", estimator="biased"), FIRST_TWO, LAST_TWO, 0.0),
+        (configure("procrustes"), math.pi / 2),
+        (configure("procrustes", kind="squared"), 2.0),
+        (configure("procrustes", kind="cosine"), 0.0),
+        (configure("cca"), 0.0),
+        (configure("cca", summary="mean"), 0.0),
+        (configure("pwcca"), 0.0),
+        (configure("linear_regression"), 0.0),
+        (configure("cka", estimator="biased"), 0.0),
+        (configure("hsic", estimator="biased"), 0.0),
     ],
-    ids=lambda value: value.label if hasattr(value, "label") else "",
-)  # fmt: skip
-def test_ends_of_ranges_are_reached(measure, x, y, end):
-    np.testing.assert_allclose(measure(x, y), end, atol=1e-12)
+    ids=label,
+)
+def test_unrelated_features_reach_the_worse_end_of_the_range(measure, end):
+    np.testing.assert_allclose(measure(FIRST, SECOND), end, atol=1e-12)
+    assert end in measure.facts.range
 
 
 def test_unbiased_estimates_fall_below_zero():

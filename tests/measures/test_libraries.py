@@ -9,7 +9,7 @@ import pytest
 
 import repscope
 from repscope.errors import RankWarning
-from repscope.measures.catalog import CATALOG, check_for, configure
+from repscope.measures.catalog import check_for, configure
 from tests.measures.examples import ALL, CCA_LIKE, label, pair, reference_score
 
 FORCED = [m for m in ALL if m.id in ("cca", "pwcca", "linear_regression")]
@@ -111,7 +111,7 @@ def test_jax_in_double_precision():
     jax = pytest.importorskip("jax")
     x, y = pair(30, 4, 6)
     with jax.enable_x64(True):
-        for measure in (configure(name) for name in CATALOG):
+        for measure in (configure(name) for name in ("cka", "cca", "procrustes")):
             result = measure(jax.numpy.asarray(x), jax.numpy.asarray(y))
             np.testing.assert_allclose(float(result), float(measure(x, y)), rtol=1e-10)
 

@@ -431,7 +431,15 @@ def score(measure: str | ConfiguredMeasure, x: Array, y: Array, **options: Any) 
 
 
 def measures() -> Mapping[str, Measure]:
-    """The catalogue: measure id to its declared row (title, formula, options, facts, cost, references)."""
+    """The catalogue of all measures, as declared.
+
+    Returns:
+        Measure id to its row: title, formula, options, facts, cost, references. A copy, in the catalogue's order.
+
+    Example:
+        >>> "cka" in measures()
+        True
+    """
     return dict(CATALOG)
 
 

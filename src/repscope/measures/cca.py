@@ -205,6 +205,7 @@ def pwcca(x: Array, y: Array) -> Array:
     ρ_PW = Σ α_i ρ_i / Σ α_i with α_i = Σ_j |⟨h_i, x_j⟩|, h_i the i-th canonical variable of x with unit length
     (H = Q_X U, App. C.3) and x_j its j-th centred unit. This is the definition of Morcos et al. (2018) as written in
     eq. 9; the public svcca code weights by other directions and gives other numbers, as do the packages that copied it.
+    Where correlations repeat (as those forced to 1 do), the h_i within the tie, hence the value, are not unique.
 
     Range: [0, 1]. Invariances: isotropic scaling and translation only; the weights depend on the units of x, so not
     even a rotation of x leaves it unchanged (Table 1). A rotation or any invertible map of y does. Not symmetric.
