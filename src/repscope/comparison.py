@@ -342,6 +342,12 @@ class Comparison:
 def load(path: str | os.PathLike[str]) -> Comparison:
     """The comparison that :meth:`Comparison.save` wrote.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The same comparison, bit for bit.
+
     Raises:
         InputError: when there is no such file.
         FileFormatError: when the file is of another kind, damaged, or written by a newer repscope.
