@@ -204,6 +204,15 @@ def test_equal_but_for_one_example_has_no_unbiased_score() -> None:
     assert np.isfinite(compare({"lonely": lonely}, estimator="biased").values).all()
 
 
+def test_the_cosine_of_an_example_of_zeros_is_refused() -> None:
+    layers = layers_of()
+    layers["layer1"][7] = 0
+    with pytest.raises(InputError, match=r"Cosine: every example must be non-zero, got zeros in layer 'layer1'"):
+        compare(layers, kernel="cosine")
+    with pytest.raises(InputError, match=r"Cosine: every row of x must be non-zero"):
+        compare(layers, kernel="cosine", pairs="batch")
+
+
 def test_what_is_recorded() -> None:
     result = compare(layers_of(), seed=4)
     assert result.seeds == {}  # all 50 examples set the bandwidth of a radial kernel, and this one is linear

@@ -8,11 +8,11 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from repscope.engine.products import Precision, native, to_numpy
+from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.stream import Source, check_finite, fit_layers
-from repscope.engine.tiles import LayerTiles
+from repscope.engine.tiles import LayerTiles, squared_distances_between
 from repscope.measures._arrays import Array
-from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, squared_distances
+from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, without_diagonal
 
 BANDWIDTH_EXAMPLES = 4096
 """Examples whose distances set the bandwidth of a radial kernel, where there are more."""
@@ -37,7 +37,9 @@ def fit_bandwidths(
     for index, tiles in enumerate(fitted):
         sample = visitor.sample(index)
         xp = array_api_compat.array_namespace(sample)
-        squared = squared_distances(xp, sample)
+        products = times_transposed(sample, sample)
+        squared = without_diagonal(xp, squared_distances_between(xp, sample, sample, products))
+        del products
         if kernel.sigma is not None:
             tiles.variance = (kernel.sigma / tiles.scale) ** 2
         else:

@@ -147,7 +147,7 @@ class _FitVisitor:
 
     def layer(self, index: int, x: Array) -> None:
         with np.errstate(invalid="ignore", over="ignore"):  # the stream itself tells where the first NaN is
-            self.tiles.append(LayerTiles.fit(self.kernel, native(x), self.precision))
+            self.tiles.append(LayerTiles.fit(self.kernel, native(x), self.precision, self.names[index]))
 
     def end(self, rows: slice) -> None:
         pass

@@ -27,6 +27,7 @@ class LayerTiles:
         variance: σ² of a radial kernel, in units of the scaled features.
         offset: Number subtracted from every entry of K.
         precision: Of the products.
+        name: Of the layer, for messages.
     """
 
     kernel: Kernel
@@ -35,9 +36,10 @@ class LayerTiles:
     variance: float = 1.0
     offset: float = 0.0
     precision: Precision = "auto"
+    name: str = ""
 
     @classmethod
-    def fit(cls, kernel: Kernel, first: Array, precision: Precision = "auto") -> LayerTiles:
+    def fit(cls, kernel: Kernel, first: Array, precision: Precision = "auto", name: str = "") -> LayerTiles:
         """Fix shift and scale on the first batch (b, p)."""
         if not tileable(kernel):
             raise InputError(
@@ -45,13 +47,13 @@ class LayerTiles:
                 "small enough for memory."
             )
         if not kernel.translation_invariant:
-            return cls(kernel, precision=precision)
+            return cls(kernel, precision=precision, name=name)
         xp = array_api_compat.array_namespace(first)
         shift = typical_example(xp, first)
         apart = first - shift
         largest = max(number(xp.max(apart)), -number(xp.min(apart)))
         scale = 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
-        return cls(kernel, shift=shift, scale=scale, precision=precision)
+        return cls(kernel, shift=shift, scale=scale, precision=precision, name=name)
 
     @property
     def unit(self) -> float:
@@ -69,7 +71,10 @@ class LayerTiles:
         if isinstance(self.kernel, Cosine):
             lengths = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
             if bool(xp.any(lengths == 0)):
-                raise InputError("Cosine: every example must be non-zero. Leave such examples out.")
+                raise InputError(
+                    f"Cosine: every example must be non-zero, got zeros in layer {self.name!r}. Leave such examples or "
+                    "this layer out, or use another kernel."
+                )
             return x / lengths
         return x
 
@@ -87,8 +92,12 @@ class LayerTiles:
             # Laplace takes a root, which would magnify what rounding leaves of the zeros.
             squared = without_diagonal(xp, squared)
         if isinstance(self.kernel, RBF):
-            return xp.exp(squared * (-0.5 / self.variance)) - self.offset
-        return xp.exp(-xp.sqrt(squared / self.variance)) - self.offset
+            squared *= -0.5 / self.variance
+            entries = xp.exp(squared)
+        else:
+            entries = xp.exp(-xp.sqrt(squared / self.variance))
+        entries -= self.offset
+        return entries
 
 
 _OUTLYING = 4.0
@@ -119,7 +128,8 @@ def tileable(kernel: Kernel) -> bool:
 
 
 def squared_distances_between(xp: Namespace, left: Array, right: Array, products: Array) -> Array:
-    """Squared Euclidean distances (|I|, |J|) from the products of the same features."""
+    """Squared Euclidean distances (|I|, |J|) from the products of the same features, which are used up."""
     squared = xp.sum(left * left, axis=1)[:, None] + xp.sum(right * right, axis=1)[None, :]
-    squared -= 2.0 * products
-    return xp.where(squared > 0, squared, xp.zeros_like(squared))
+    products *= 2.0
+    squared -= products
+    return xp.clip(squared, min=0.0)
