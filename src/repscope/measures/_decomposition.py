@@ -121,17 +121,18 @@ def _trusted_eigenpairs(
 
     None where an eigenvalue lies so low that squaring has blurred it.
     """
+    # Float32 features are kept down to their own rounding, which float64 squares still resolve.
+    limit = cut.tolerance**2 if cut.widened else SAFE_EIGENVALUE_RATIO
+    if limit <= 4 * math.sqrt(max(squared.shape)) * float(xp.finfo(squared.dtype).eps):
+        return None
     values, vectors = xp.linalg.eigh(squared)
     end = values.shape[0] - null_directions
     values, vectors = xp.flip(values)[:end], xp.flip(vectors, axis=1)[:, :end]
     largest = number(values[0]) if end else 0.0
     if largest <= 0.0:
         return None
-    # Float32 features are kept down to their own rounding, which float64 squares still resolve.
-    limit = cut.tolerance**2 if cut.widened else SAFE_EIGENVALUE_RATIO
     rank = values[values > limit * largest].shape[0]
-    blurred = 4 * math.sqrt(max(squared.shape)) * float(xp.finfo(squared.dtype).eps)
-    if (rank < end and not cut.widened) or limit <= blurred:
+    if rank < end and not cut.widened:
         return None
     return xp.sqrt(values[:rank]), vectors[:, :rank]
 
