@@ -39,7 +39,7 @@ def load_representations(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _load_safetensors(path)
     try:
         arrays = _load_numpy(path)
-    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         what = "holds pickled objects, which are never executed" if "pickle" in str(error) else "could not be read"
         raise FileFormatError(
             f"load: {path} {what} ({error}). Save plain numeric arrays with numpy.savez or safetensors."

@@ -71,7 +71,7 @@ def to_device(model: nn.Module, device: str | None) -> nn.Module:
         return model
     try:
         return model.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"compare: --device must be a device that torch has here, got {device!r} ({first_line(error)})."
         ) from error

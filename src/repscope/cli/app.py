@@ -178,13 +178,7 @@ def _compare(
             distributed.leave()
         if rank > 0:
             return  # every process has the same numbers, one of them tells
-        written = [] if output is None else files.write_results(output, comparisons)
-        if as_json:
-            print(files.as_json(comparisons))
-        elif not quiet:
-            _print(comparisons, verbose)
-        if written and not quiet:
-            print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
+        _deliver(comparisons, output, as_json=as_json, quiet=quiet, details=verbose)
 
 
 @app.command("merge")
@@ -207,13 +201,7 @@ def _merge(
         if output is not None:
             files.check_folder(output, ["cka"])
         comparisons = [merge(parts)]
-        written = [] if output is None else files.write_results(output, comparisons)
-        if as_json:
-            print(files.as_json(comparisons))
-        elif not quiet:
-            _print(comparisons, verbose)
-        if written and not quiet:
-            print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
+        _deliver(comparisons, output, as_json=as_json, quiet=quiet, details=verbose)
 
 
 @app.command("capture")
@@ -328,6 +316,21 @@ def usage_message(error: Any) -> str:
     """One line about a :data:`UsageError`, with the help to read."""
     command = error.ctx.command_path if error.ctx else "repscope"
     return f"{command}: {error.format_message()} See: {command} --help"
+
+
+def _deliver(
+    comparisons: Sequence[Comparison], output: Path | None, *, as_json: bool, quiet: bool, details: bool
+) -> None:
+    """Write the results where they were asked for, and print them in the form that was."""
+    from repscope.cli import files
+
+    written = [] if output is None else files.write_results(output, comparisons)
+    if as_json:
+        print(files.as_json(comparisons))
+    elif not quiet:
+        _print(comparisons, details)
+    if written and not quiet:
+        print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
 
 
 def _print(comparisons: Sequence[Comparison], details: bool) -> None:
