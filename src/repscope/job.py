@@ -191,7 +191,7 @@ class Job:
         in_memory = isinstance(source, ArraySource)
         n = source.n if in_memory else source.rows_expected
         forward = rate = None
-        if not in_memory and source.batches_expected and source.device.type == "cpu":
+        if self.pairs == "auto" and not in_memory and source.batches_expected and source.device == "cpu":
             forward, rate = source.forward_seconds * source.batches_expected, flops_per_second()
         chosen = plan(
             widths=source.widths,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import cached_property
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,10 @@ class ModelSource:
         itemsize: Bytes of a number as the engine works on it.
         device: Where the activations are compared: where those of the first layer are.
         first_items: Items in the first batch.
-        forward_seconds: Time that the models take for the first batch, when they are warm.
+        peeks_at_first_batch: What :meth:`peek` shows is the first batch of the stream.
     """
+
+    peeks_at_first_batch = True
 
     def __init__(
         self,
@@ -54,7 +57,6 @@ class ModelSource:
         self._fingerprints: list[str] = []
         self._complete = False
         self._pending: Iterator[Any] | None = None
-        self.device: Any = None
         self._first = self._first_batch()
         infos = [capture.discover(self._first) for capture in self.captures]
         self.layers = [capture.names for capture in self.captures]
@@ -66,11 +68,16 @@ class ModelSource:
         ]
         self.widths = [info.features for layer_infos in infos for info in layer_infos]
         self.examples_per_item = [info.examples_per_item for layer_infos in infos for info in layer_infos]
-        probe = _Probe()
+        self.dtypes = tuple(dict.fromkeys(info.dtype for layer_infos in infos for info in layer_infos))
+        self.itemsize = 8 if "float64" in self.dtypes else 4
+        self.device = infos[0][0].device
+
+    @cached_property
+    def forward_seconds(self) -> float:
+        """Time that the models take for the first batch, when they are warm."""
         start = time.perf_counter()
-        self.peek(probe)
-        self.forward_seconds = time.perf_counter() - start
-        self.dtypes, self.itemsize = tuple(probe.dtypes), probe.itemsize
+        self.peek(_Blind())
+        return time.perf_counter() - start
 
     @property
     def identity(self) -> str:
@@ -159,8 +166,6 @@ class ModelSource:
 
             def consume(name: str, x: Any, index: dict[str, int] = index) -> None:
                 seen[self.names[index[name]]] = int(x.shape[0])
-                if self.device is None:
-                    self.device = x.device
                 visitor.layer(index[name], x.to(self.device))  # of models or layers elsewhere a copy
 
             capture.run(batch, consume)
@@ -217,21 +222,6 @@ class _Blind:
         pass
 
 
-class _Probe:
-    """Notes of which type the activations are."""
-
-    def __init__(self) -> None:
-        self.dtypes: dict[str, None] = {}
-        self.itemsize = 4
-
-    def layer(self, index: int, x: Any) -> None:
-        self.dtypes[str(x.dtype).removeprefix("torch.")] = None
-        self.itemsize = max(self.itemsize, x.dtype.itemsize)
-
-    def end(self, rows: slice) -> None:
-        pass
-
-
 class Keep:
     """Keeps all activations of a stream, as long as they fit.
 
@@ -279,11 +269,11 @@ class Keep:
         return ArraySource(arrays, self.names)
 
 
-def free_memory(device: Any) -> float | None:
+def free_memory(device: str) -> float | None:
     """Bytes that can still be taken on a GPU; None for other devices."""
     import torch
 
-    if device.type != "cuda":
+    if not device.startswith("cuda"):
         return None
     free, _ = torch.cuda.mem_get_info(device)
     return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

@@ -119,6 +119,11 @@ class StoreSource:
                 digest.update(to_numpy(column.held[:: -(-self.n // 64), :]).tobytes())
         return digest.hexdigest()
 
+    @property
+    def peeks_at_first_batch(self) -> bool:
+        """No: at examples from all over the stores."""
+        return False
+
     def slices(self) -> list[slice]:
         """Rows of each batch; a remainder of less than half a batch is folded into the one before."""
         starts = list(range(0, self.n, self.batch_size))

@@ -13,6 +13,8 @@ from repscope.engine.stream import ArraySource, Visitor
 class CutSource(ArraySource):
     """Arrays in batches of given sizes, of which the first is the one to peek at, as in a stream of a model."""
 
+    peeks_at_first_batch = True
+
     def __init__(self, arrays: Sequence[Any], sizes: Sequence[int]) -> None:
         super().__init__(arrays, [f"layer{i}" for i in range(len(arrays))])
         self.sizes = sizes

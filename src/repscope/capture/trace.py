@@ -36,6 +36,8 @@ class LayerInfo:
         features: columns of the representation.
         examples_per_item: rows of the representation for each item of the batch; NaN if the batch doesn't say how many
             items it holds (a custom object).
+        dtype: type of the representation's numbers, such as ``"float32"``.
+        device: where they are, such as ``"cpu"``.
     """
 
     name: str
@@ -43,6 +45,8 @@ class LayerInfo:
     shape: tuple[int, ...]
     features: int
     examples_per_item: float
+    dtype: str = "float32"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,8 @@ class Trace:
             )
         matrix = recipe.matrix(x, self._items, self._mask, call.name)
         per_item = matrix.shape[0] / self._items if self._items else float("nan")
-        return LayerInfo(call.name, type(module).__name__, tuple(x.shape), matrix.shape[1], per_item)
+        dtype, device = str(matrix.dtype).removeprefix("torch."), str(matrix.device)
+        return LayerInfo(call.name, type(module).__name__, tuple(x.shape), matrix.shape[1], per_item, dtype, device)
 
     def _planned(self, call: Call) -> PlannedLayer:
         info, calls = self._described[call], self._counts[call.name]

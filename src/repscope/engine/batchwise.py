@@ -14,7 +14,7 @@ from repscope.engine.accumulate import BatchSums, Matrix
 from repscope.engine.drift import DriftStatistic
 from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, product_in, promoted, times_transposed
-from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
+from repscope.engine.stream import Fitting, Source, check_finite, stacked_products
 from repscope.engine.tiles import LayerTiles, tileable
 from repscope.errors import CaptureWarning, DegenerateInputWarning, InputError
 from repscope.measures._arrays import Array
@@ -107,7 +107,10 @@ class BatchVisitor:
         self.shard, self.checkpoint = shard, checkpoint
         self.sums, self.done = BatchSums(layers), 0
         self.drift = [DriftStatistic() for _ in range(layers)]
-        self.tiles: list[LayerTiles] = fit_layers(source, kernel, precision) if kernel.homogeneous else []
+        self.fitting: Fitting | None = None
+        if kernel.homogeneous:
+            from_start = shard.index == 0 and resume is None
+            self.fitting = Fitting(source, kernel, precision, sees_first_batch=from_start)
         self.triangles: Array = None  # (L, b(b + 1)/2), the same memory for all batches of one size
         if resume is not None:
             self.done = resume.done
@@ -124,8 +127,8 @@ class BatchVisitor:
         batch = self.shard.index + self.done * self.shard.count
         xp = array_api_compat.array_namespace(x)
         with np.errstate(invalid="ignore", over="ignore"):
-            if self.kernel.homogeneous:
-                gram = self._linear_gram(xp, x, self.tiles[index])
+            if self.fitting is not None:
+                gram = self._linear_gram(xp, x, self.fitting.of(index, x))
             elif tileable(self.kernel):
                 with warnings.catch_warnings():  # NaN says it too, and the layer is named in the end
                     warnings.simplefilter("ignore", DegenerateInputWarning)
@@ -190,7 +193,7 @@ class BatchVisitor:
         arrays = with_prefix("sums.", self.sums.arrays())
         for index, statistic in enumerate(self.drift):
             arrays |= with_prefix(f"drift{index}.", statistic.arrays())
-        units = [tiles.unit for tiles in self.tiles] or [1.0] * len(self.names)
+        units = [1.0] * len(self.names) if self.fitting is None else [t.unit for t in self.fitting.layers()]
         return Partial("batch", self.shard, self.done, complete, {**arrays, "units": np.array(units)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Self
 
 import array_api_compat
@@ -43,8 +44,7 @@ class DriftStatistic:
         p = x.shape[1]
         if p > self.FEATURES:
             xp = array_api_compat.array_namespace(x)
-            chosen = np.linspace(0, p - 1, self.FEATURES).round().astype(np.int64)
-            x = xp.take(x, xp.asarray(chosen, device=array_api_compat.device(x)), axis=1)
+            x = xp.take(x, xp.asarray(_spread(p), device=array_api_compat.device(x)), axis=1)
         part = to_numpy(x)
         self.counts.append(part.shape[0])
         self.means.append(part.mean(axis=0))
@@ -95,3 +95,9 @@ class DriftStatistic:
         root = f ** (1 / 3)
         deviate = ((1 - within) * root - (1 - between)) / math.sqrt(within * root * root + between)
         return bool(deviate > self.THRESHOLD)
+
+
+@lru_cache(maxsize=256)
+def _spread(p: int) -> npt.NDArray[np.int64]:
+    """Indices of some features, evenly spread over ``p``."""
+    return np.linspace(0, p - 1, DriftStatistic.FEATURES).round().astype(np.int64)

@@ -17,7 +17,7 @@ from repscope.engine.accumulate import Matrix, MomentSums, PairSums, TileSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
-from repscope.engine.stream import Source, check_finite, fit_layers, stacked_products
+from repscope.engine.stream import Fitting, Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array, widest_float
 from repscope.measures.kernels import RBF, Kernel, Laplace
@@ -68,7 +68,8 @@ class MomentVisitor:
     ) -> None:
         self.names, self.shard, self.checkpoint = source.names, shard, checkpoint
         self.sums, self.done = MomentSums(source.widths), 0
-        self.tiles = fit_layers(source, kernel)
+        from_start = shard.index == 0 and resume is None
+        self.fitting = Fitting(source, kernel, sees_first_batch=from_start)
         self.features: list[Array] = []
         if resume is not None:
             self.done = resume.done
@@ -81,7 +82,7 @@ class MomentVisitor:
         # The unbiased estimate is the product of moments less the diagonal's share; where one example outweighs all
         # others, nearly all of it is subtracted, and only double precision leaves something.
         xp = array_api_compat.array_namespace(x)
-        self.features.append(xp.astype(self.tiles[index].features(x), widest_float(xp, x), copy=False))
+        self.features.append(xp.astype(self.fitting.of(index, x).features(x), widest_float(xp, x), copy=False))
 
     def end(self, rows: slice) -> None:
         """Add the batch to the sums."""
@@ -98,7 +99,7 @@ class MomentVisitor:
 
     def partial(self, *, complete: bool) -> Partial:
         """What has been added up so far."""
-        units = np.array([tiles.unit for tiles in self.tiles])
+        units = np.array([tiles.unit for tiles in self.fitting.layers()])
         arrays = {**with_prefix("sums.", self.sums.arrays()), "units": units}
         return Partial("moments", self.shard, self.done, complete, arrays)
 

@@ -1,17 +1,24 @@
 """Matrix products on the fastest route this machine offers.
 
 On some processors one library's product runs at half the rate of another's on the same memory, and two thread pools in
-one process can slow each other tenfold, so the first large product on the CPU measures numpy's and torch's as they will
-be used, between operations of torch, and the winner is kept for the process.
+one process can slow each other tenfold. So the first large product on the CPU measures three routes, alone and right
+after an operation of torch, and from then on every product takes the one that is fastest for its size:
+
+- ``"numpy"``: numpy's product with the threads of its own library,
+- ``"slices"``: slices of the columns, each multiplied by numpy on one thread, which leaves no threads waiting,
+- ``"torch"``: torch's product, a symmetric one in two blocks of rows.
 """
 
 from __future__ import annotations
 
-import statistics
+import contextlib
+import os
 import sys
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -21,7 +28,7 @@ import numpy as np
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, widest_float
 
-Route = Literal["numpy", "torch"]
+Route = Literal["numpy", "slices", "torch"]
 
 Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16", "tf32"]
 """Of the products of activations: their own (``"auto"``), or another; sums are always double precision."""
@@ -29,8 +36,14 @@ Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16", "tf32"]
 _WORTH_MEASURING = 1 << 24
 """Multiplications below which the choice of route does not matter."""
 
-_SAMPLE = (256, 8192)
+_SAMPLE = (256, 16384)
 """Shape of the matrix whose products are measured: a batch of a middling layer."""
+
+_SPINNING = 0.05
+"""Seconds after which the threads of any library have gone to sleep that had nothing to do."""
+
+_LEAST_COLUMNS = 128
+"""Of a slice; narrower ones cost more to add up than they save."""
 
 _ROW_BLOCKS = 2
 """Blocks of rows in which torch's symmetric product is computed; three quarters of the full product's work."""
@@ -83,15 +96,68 @@ def times_transposed(a: Array, b: Array) -> Array:
     """Product a bᵀ for (m, p) and (k, p); a symmetric one (``b is a``) leaves out most of the mirror image's work."""
     if not isinstance(a, np.ndarray):
         return _torch_symmetric(a) if b is a and array_api_compat.is_torch_array(a) else a @ b.T
-    if a.shape[0] * a.shape[1] * b.shape[0] < _WORTH_MEASURING or fastest_route() == "numpy":
+    multiplications = a.shape[0] * a.shape[1] * b.shape[0]
+    if multiplications < _WORTH_MEASURING:
         return a @ b.T
-    return _torch_product(a, b)
+    return _on_route(fastest_route(multiplications), a, b)
 
 
-def _torch_product(a: Any, b: Any) -> Any:
-    if b is a:
-        return _torch_symmetric(_tensor(a)).numpy()
-    return (_tensor(a) @ _tensor(b).T).numpy()
+def _on_route(route: Route, a: Any, b: Any) -> Any:
+    """Product a bᵀ of numpy arrays (m, p) and (k, p)."""
+    if route == "torch":
+        return (_torch_symmetric(_tensor(a)) if b is a else _tensor(a) @ _tensor(b).T).numpy()
+    return _in_slices(a, b) if route == "slices" else a @ b.T
+
+
+def _in_slices(a: Any, b: Any) -> Any:
+    """Sum of the products of slices of columns, one for each core; numpy halves the work of symmetric ones."""
+    slices = min(_cores(), a.shape[1] // _LEAST_COLUMNS)
+    if slices < 2:
+        with _one_blas_thread():
+            return a @ b.T
+    edges = [a.shape[1] * i // slices for i in range(slices + 1)]
+
+    def product(begin: int, end: int) -> Any:
+        left = a[:, begin:end]
+        return left @ (left.T if b is a else b[:, begin:end].T)
+
+    with _one_blas_thread():
+        others = [_pool(os.getpid(), slices - 1).submit(product, *edge) for edge in pairwise(edges[1:])]
+        total = product(*edges[:2])
+        for other in others:
+            total += other.result()
+    return total
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads that multiply; of this process, because those of its parent are not there after a fork."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="repscope-product")
+
+
+@cache
+def _blas() -> Any:
+    """The threads of numpy's BLAS library; None where they cannot be counted."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    found = ThreadpoolController().select(user_api="blas")
+    return found if len(found) else None
+
+
+def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    blas = _blas()
+    return contextlib.nullcontext() if blas is None else blas.limit(limits=1)
+
+
+def _cores() -> int:
+    """Threads that the user lets the products have."""
+    if "torch" in sys.modules:
+        import torch
+
+        return torch.get_num_threads()
+    return 1 if _blas() is None else max(library["num_threads"] for library in _blas().info())
 
 
 def _tensor(a: Any) -> Any:
@@ -115,39 +181,67 @@ def _torch_symmetric(a: Any) -> Any:
     return product
 
 
-def fastest_route() -> Route:
-    """Which library multiplies faster on this machine's CPU, in the company it will have."""
-    if "torch" not in sys.modules:
-        return "numpy"
-    seconds = _seconds()
-    return min(seconds, key=lambda route: seconds[route])
+def fastest_route(multiplications: float) -> Route:
+    """The route on which a symmetric product of this size takes least, in the company it will have."""
+    speeds = _speeds()
+    return min(speeds, key=lambda route: speeds[route].seconds(multiplications))
 
 
 def flops_per_second() -> float:
     """Rate of a single-precision symmetric product on the CPU, its mirror image counted, in operations per second."""
-    rows, columns = _SAMPLE
-    return 2.0 * rows * rows * columns / min(_seconds().values())
+    return 2.0 / min(speed.per_multiplication for speed in _speeds().values())
+
+
+@dataclass(frozen=True)
+class _Speed:
+    """Time that products take on a route.
+
+    Attributes:
+        per_multiplication: Seconds, the mirror image of a symmetric product counted.
+        delay: Seconds that a product loses when torch's threads still wait for more work as it begins.
+    """
+
+    per_multiplication: float
+    delay: float
+
+    def seconds(self, multiplications: float) -> float:
+        return self.delay + self.per_multiplication * multiplications
 
 
 @cache
-def _seconds() -> dict[Route, float]:
-    """Median time of one symmetric product on each route, measured once per process (some 100 ms)."""
-    import torch
-
+def _speeds() -> dict[Route, _Speed]:
+    """Of each route that this process has, measured once (some 500 ms)."""
+    rows, columns = _SAMPLE
     a = np.random.default_rng(0).standard_normal(_SAMPLE, dtype=np.float32)
-    tensor = torch.from_numpy(a)
+    routes: list[Route] = []
+    if _blas() is not None and _cores() > 1:
+        routes.append("slices")
+    company: list[Callable[[], object]] = []
+    if "torch" in sys.modules:
+        import torch
 
-    def median(work: Callable[[], object]) -> float:
+        routes.append("torch")
+        company.append(partial(torch.relu, torch.from_numpy(a)))
+    routes.append("numpy")
+
+    def least(route: Route, before: Sequence[Callable[[], object]] = ()) -> float:
         times = []
-        for repeat in range(6):
-            torch.relu(tensor)  # its threads still wait for more when the product begins, as after a forward pass
+        for repeat in range(5):
+            for work in before:
+                work()
             start = time.perf_counter()
-            work()
+            _on_route(route, a, a)
             if repeat:  # the first is for warming up
                 times.append(time.perf_counter() - start)
-        return statistics.median(times)
+        return min(times)
 
-    return {"numpy": median(lambda: a @ a.T), "torch": median(lambda: _torch_symmetric(tensor))}
+    found = {}
+    for route in routes:
+        time.sleep(_SPINNING)
+        alone = least(route)
+        delay = max(0.0, least(route, company) - alone) if company else 0.0
+        found[route] = _Speed(alone / (rows * rows * columns), delay)
+    return found
 
 
 def native(x: Array) -> Array:

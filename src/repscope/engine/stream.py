@@ -53,6 +53,10 @@ class Source(Protocol):
     def n(self) -> int:
         """Number of examples; may cost a pass over the data."""
 
+    @property
+    def peeks_at_first_batch(self) -> bool:
+        """Whether :meth:`peek` shows the first batch of the stream, so that whoever sees that need not ask."""
+
     def peek(self, visitor: Visitor) -> None:
         """Show some examples of every layer, the same whenever asked, without using up what comes only once."""
 
@@ -79,6 +83,8 @@ class Together:
 
 class ArraySource:
     """Representations in memory (or memory-mapped), one array (n, p) per layer, handed out in slices."""
+
+    peeks_at_first_batch = False
 
     def __init__(self, arrays: Sequence[Array], names: Sequence[str], *, batch_size: int = TILE_ROWS) -> None:
         self.arrays = list(arrays)
@@ -133,24 +139,47 @@ class ArraySource:
             visitor.end(rows)
 
 
-def fit_layers(source: Source, kernel: Kernel, precision: Precision = "auto") -> list[LayerTiles]:
-    """Shift and scale of every layer from a few examples, the same in every process that shares the work."""
-    visitor = _FitVisitor(source, kernel, precision)
-    source.peek(visitor)
-    return visitor.tiles
+class Fitting:
+    """Shift and scale of every layer from a few examples, the same in every process that shares the work.
 
+    Args:
+        source: Activations.
+        kernel: The kernel.
+        precision: Of the products.
+        sees_first_batch: The caller asks for the layers of the stream's first batch first, and hands them in; where
+            these are the examples in question, the source is spared the peek.
+    """
 
-class _FitVisitor:
-    def __init__(self, source: Source, kernel: Kernel, precision: Precision) -> None:
+    def __init__(
+        self, source: Source, kernel: Kernel, precision: Precision = "auto", *, sees_first_batch: bool = False
+    ) -> None:
         self.names, self.kernel, self.precision = source.names, kernel, precision
-        self.tiles: list[LayerTiles] = []
+        self._found: dict[int, LayerTiles] = {}
+        if not (sees_first_batch and source.peeks_at_first_batch):
+            source.peek(self)
+
+    def of(self, index: int, x: Array) -> LayerTiles:
+        """The tiles of a layer, of which ``x`` are the activations at hand."""
+        if index not in self._found:
+            self.layer(index, x)
+        return self._found[index]
+
+    def layers(self) -> list[LayerTiles]:
+        """The tiles of all layers, once they have been seen."""
+        return [self._found[index] for index in range(len(self.names))]
 
     def layer(self, index: int, x: Array) -> None:
+        """Fix those of one layer."""
         with np.errstate(invalid="ignore", over="ignore"):  # the stream itself tells where the first NaN is
-            self.tiles.append(LayerTiles.fit(self.kernel, native(x), self.precision, self.names[index]))
+            self._found[index] = LayerTiles.fit(self.kernel, native(x), self.precision, self.names[index])
 
     def end(self, rows: slice) -> None:
-        pass
+        """Nothing."""
+
+
+def fit_layers(source: Source, kernel: Kernel, precision: Precision = "auto") -> list[LayerTiles]:
+    """Shift and scale of every layer, found at once."""
+    return Fitting(source, kernel, precision).layers()
 
 
 def stacked_products(stack: Array) -> Matrix:

@@ -49,8 +49,9 @@ class LayerTiles:
         if not kernel.translation_invariant:
             return cls(kernel, precision=precision, name=name)
         xp = array_api_compat.array_namespace(first)
-        shift = typical_example(xp, first)
-        apart = first - shift
+        sample = first[:: -(-first.shape[0] // _SAMPLE), :]
+        shift = typical_example(xp, sample)
+        apart = sample - shift
         largest = max(number(xp.max(apart)), -number(xp.min(apart)))
         scale = 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
         return cls(kernel, shift=shift, scale=scale, precision=precision, name=name)
@@ -104,16 +105,16 @@ _OUTLYING = 4.0
 """Distance from the typical example, over the median of these distances, from which on an example is left out of it."""
 
 _SAMPLE = 32
+"""Examples that shift and scale are taken from, where there are more."""
 
 
 def typical_example(xp: Namespace, x: Array) -> Array:
-    """Mean (1, p) of the examples that are not far from the rest, exact for columns that are constant.
+    """Mean (1, p) of the examples (k, p) that are not far from the rest, exact for columns that are constant.
 
     A plain mean is drawn away by a single huge example; then all others lie on one side of it, their products are
     nearly one number, and what differs between them is lost to rounding.
     """
-    step = -(-x.shape[0] // _SAMPLE)
-    apart = x[::step, :] - x[:1, :]  # exact zeros in constant columns
+    apart = x - x[:1, :]  # exact zeros in constant columns
     squared = squared_distances_between(xp, apart, apart, apart @ apart.T)
     ranked = xp.sort(squared, axis=1)
     medians = ranked[:, ranked.shape[0] // 2]
