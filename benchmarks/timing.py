@@ -26,13 +26,20 @@ class Timing:
         return f"{self.median:8.3f} s  ({min(self.seconds):.3f}–{max(self.seconds):.3f})"
 
 
-def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, Timing]:
-    """Run every side once to warm up, then all in turn, ``rounds`` times."""
+def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int = 3, patience: float = 15.0) -> dict[str, Timing]:
+    """Run every side once to warm up, then all in turn, ``rounds`` times; slower ones than ``patience`` once only."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for work in sides.values():
+    slow: set[str] = set()
+    for name, work in sides.items():
+        start = time.perf_counter()
         work()
+        if time.perf_counter() - start > patience:
+            seconds[name].append(time.perf_counter() - start)
+            slow.add(name)
     for _ in range(rounds):
         for name, work in sides.items():
+            if name in slow:
+                continue
             start = time.perf_counter()
             work()
             seconds[name].append(time.perf_counter() - start)

@@ -4,7 +4,7 @@
 
 The activations of a ResNet-18 for CIFAR are recorded once and replayed through identity modules, so that the forward
 pass is not in the figures; with --forward it is. Every package computes the minibatch estimate of linear CKA on the
-same batches. Takes one to five minutes on two cores; pip install --no-deps -r benchmarks/requirements.txt first.
+same batches. Takes one to five minutes on two cores; see benchmarks/requirements.txt for the other packages.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def sides(a: nn.Module, b: nn.Module, names: list[str], batches: list[torch.Tens
         from cka_pytorch.cka import CKACalculator
 
         def cka_pytorch() -> object:
-            calculator = CKACalculator(a, b, names, names, verbose=False, hook_recursive=False)
+            calculator = CKACalculator(
+                a, b, names, names, verbose=False, hook_recursive=False, device=torch.device("cpu")
+            )
             return calculator.calculate_cka_matrix(loader, num_epochs=1)
 
         found["cka-pytorch"] = cka_pytorch
