@@ -9,7 +9,7 @@ from platform import python_version
 from typing import Any
 
 from repscope.engine.plan import Plan
-from repscope.engine.tiles import tileable
+from repscope.measures._tiles import tileable
 from repscope.measures.catalog import ConfiguredMeasure, describe
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, as_kernel
 from repscope.subjects import Subject

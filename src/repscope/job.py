@@ -21,10 +21,10 @@ from repscope.engine.plan import Plan, memory_budget, plan
 from repscope.engine.products import Precision, flops_per_second, native
 from repscope.engine.run import Work, accumulate, entry_itemsize, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
-from repscope.engine.tiles import tileable
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
 from repscope.measures._decomposition import Decomposition, decompose
+from repscope.measures._tiles import tileable
 from repscope.measures.catalog import ConfiguredMeasure
 from repscope.measures.kernels import Kernel, as_kernel, check_estimator
 from repscope.partials import PartialFile, read_partial

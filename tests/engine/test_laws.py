@@ -11,13 +11,14 @@ import pytest
 
 import repscope
 from repscope.engine import stream
-from repscope.engine.accumulate import BatchSums, Matrix, MomentSums, PairSums, TileSums
+from repscope.engine.accumulate import BatchSums, Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.batchwise import batch_sums
 from repscope.engine.exact import moment_sums, tile_sums
 from repscope.engine.products import times_transposed
 from repscope.engine.stream import ArraySource, stacked_products
 from repscope.engine.tiles import LayerTiles
+from repscope.measures._sums import PairSums, TileSums
 from repscope.measures.kernels import RBF, Cosine, Estimator, Kernel, Laplace, Linear, Polynomial, as_kernel
 from tests.engine.streams import CutSource, related_layers, sizes_of
 

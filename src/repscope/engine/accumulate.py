@@ -3,77 +3,25 @@
 Three accumulators take the same kind of stream and differ in what they see of it:
 
 - :class:`BatchSums`: pairs of examples within a batch, the minibatch estimate of Nguyen, Raghu & Kornblith (2021);
-- :class:`TileSums`: all pairs of examples, one tile of the n × n Gram matrix at a time, exact;
+- ``TileSums`` (in ``measures``, for two matrices too): all pairs of examples, one tile of the n × n Gram matrix at a
+  time, exact;
 - :class:`MomentSums`: the same exact value from products of features, for layers narrow enough.
 
-The last two end in :class:`PairSums`, from which the biased and the unbiased estimator both follow. All sums are
-float64, and any split of the work over batches, processes or machines adds up to the same result.
+The last two end in ``PairSums``, from which the biased and the unbiased estimator both follow. All sums are float64,
+and any split of the work over batches, processes or machines adds up to the same result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from repscope.measures._sums import Matrix as Matrix
+from repscope.measures._sums import PairSums
 from repscope.measures.kernels import Estimator
-
-Matrix = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class PairSums:
-    """What all pairs of L layers leave of their Gram matrices K (n × n, up to one shift of the features per layer).
-
-    With K̃ the matrix without its diagonal d, and r̃ the row sums of K̃:
-
-    Attributes:
-        n: Number of examples.
-        products: Σ_ij K̃_ij L̃_ij for each pair (L, L).
-        row_products: Σ_i r̃_i r̃'_i (L, L).
-        row_diagonals: Σ_i r̃_i d'_i (L, L), rows of the first layer with the diagonal of the second.
-        diagonals: Σ_i d_i d'_i (L, L).
-        totals: Σ_i r̃_i (L,).
-        traces: Σ_i d_i (L,).
-        magnitudes: Size of the sums whose difference is the U-centred product of each layer with itself (L,).
-    """
-
-    n: int
-    products: Matrix
-    row_products: Matrix
-    row_diagonals: Matrix
-    diagonals: Matrix
-    totals: Matrix
-    traces: Matrix
-    magnitudes: Matrix
-
-    def centered_products(self, estimator: Estimator) -> Matrix:
-        """⟨K̃, L̃⟩ of the centred (biased) or U-centred (unbiased) Gram matrices for each pair (L, L)."""
-        n = self.n
-        if estimator == "unbiased":
-            total = np.outer(self.totals, self.totals) / ((n - 1) * (n - 2))
-            return self.products + total - self.row_products * (2 / (n - 2))
-        rows = self.row_products + self.row_diagonals + self.row_diagonals.T + self.diagonals
-        sums = self.totals + self.traces
-        return self.products + self.diagonals - rows * (2 / n) + np.outer(sums, sums) / n**2
-
-    def hsic(self, estimator: Estimator) -> Matrix:
-        """HSIC of each pair (L, L), in the unit of the Gram matrices."""
-        n = self.n
-        return self.centered_products(estimator) / (n * (n - 3) if estimator == "unbiased" else (n - 1) ** 2)
-
-    def vanishing(self, estimator: Estimator, itemsize: int) -> npt.NDArray[np.bool_]:
-        """Layers (L,) whose centred Gram matrix is zero as far as entries of ``itemsize`` bytes can tell.
-
-        The products of single-precision entries were measured to carry an error of at most half an eps of the sums that
-        they are the difference of; from 16 eps on less than a twentieth of what is left is error.
-        """
-        eps = max(16 * float(np.finfo(f"f{itemsize}").eps), 1e-13)
-        magnitudes = self.magnitudes + np.diag(self.diagonals) if estimator == "biased" else self.magnitudes
-        return ~(np.diag(self.centered_products(estimator)) > eps * magnitudes)
 
 
 class BatchSums:
@@ -115,87 +63,6 @@ class BatchSums:
         sums = cls(arrays["sum"].shape[0])
         sums.sum = arrays["sum"]
         sums.batches, sums.examples = (int(v) for v in arrays["counts"])
-        return sums
-
-
-class TileSums:
-    """Sums over tiles of the Gram matrices of L layers; exact once every tile with rows ≤ columns was added."""
-
-    def __init__(self, layers: int, n: int = 0) -> None:
-        self.products = np.zeros((layers, layers))
-        self.rows = np.zeros((layers, n))
-        self.diagonal = np.zeros((layers, n))
-
-    @property
-    def layers(self) -> int:
-        """Number of layers."""
-        return self.rows.shape[0]
-
-    @property
-    def n(self) -> int:
-        """Number of examples seen so far."""
-        return self.rows.shape[1]
-
-    def update_block(
-        self, rows: slice, columns: slice, products: Matrix, row_sums: Matrix, column_sums: Matrix
-    ) -> None:
-        """Add a tile off the diagonal, which stands for its mirror image too.
-
-        Args:
-            rows: Examples of the tile's rows, ``columns`` of its columns; the two do not overlap.
-            columns: See ``rows``.
-            products: Σ K_ij L_ij over the tile for each pair (L, L).
-            row_sums: Σ_j K_ij (L, rows).
-            column_sums: Σ_i K_ij (L, columns).
-        """
-        self._make_room(max(rows.stop, columns.stop))
-        self.products += 2 * products
-        self.rows[:, rows] += row_sums
-        self.rows[:, columns] += column_sums
-
-    def update_diagonal(self, rows: slice, products: Matrix, row_sums: Matrix, diagonal: Matrix) -> None:
-        """Add a tile on the diagonal: sums over its entries i ≠ j, and its diagonal (L, rows)."""
-        self._make_room(rows.stop)
-        self.products += products
-        self.rows[:, rows] += row_sums
-        self.diagonal[:, rows] += diagonal
-
-    def merge(self, other: Self) -> None:
-        """Add the tiles that another process has computed."""
-        self._make_room(other.n)
-        self.products += other.products
-        self.rows[:, : other.n] += other.rows
-        self.diagonal[:, : other.n] += other.diagonal
-
-    def _make_room(self, n: int) -> None:
-        # The length of a stream is known only once it has ended.
-        if n > self.n:
-            grow = ((0, 0), (0, n - self.n))
-            self.rows, self.diagonal = np.pad(self.rows, grow), np.pad(self.diagonal, grow)
-
-    def finish(self) -> PairSums:
-        """The sums of all pairs of layers."""
-        row_products = self.rows @ self.rows.T
-        return PairSums(
-            n=self.n,
-            products=self.products,
-            row_products=row_products,
-            row_diagonals=self.rows @ self.diagonal.T,
-            diagonals=self.diagonal @ self.diagonal.T,
-            totals=self.rows.sum(axis=1),
-            traces=self.diagonal.sum(axis=1),
-            magnitudes=np.diag(self.products) + np.diag(row_products) * (2 / self.n),
-        )
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The sums as plain arrays, to be saved or sent."""
-        return {"products": self.products, "rows": self.rows, "diagonal": self.diagonal}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
-        """The inverse of :meth:`arrays`; both share their memory."""
-        sums = cls(arrays["rows"].shape[0])
-        sums.products, sums.rows, sums.diagonal = (arrays[k] for k in ("products", "rows", "diagonal"))
         return sums
 
 

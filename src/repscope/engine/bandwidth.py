@@ -10,8 +10,9 @@ import numpy as np
 
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.stream import Source, check_finite, fit_layers
-from repscope.engine.tiles import LayerTiles, squared_distances_between
+from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array
+from repscope.measures._tiles import resolution, squared_distances_between, squared_lengths
 from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, without_diagonal
 
 BANDWIDTH_EXAMPLES = 4096
@@ -37,9 +38,10 @@ def fit_bandwidths(
     for index, tiles in enumerate(fitted):
         sample = visitor.sample(index)
         xp = array_api_compat.array_namespace(sample)
-        products = times_transposed(sample, sample)
-        squared = without_diagonal(xp, squared_distances_between(xp, sample, sample, products))
-        del products
+        squares = squared_lengths(sample)
+        squared = times_transposed(sample, sample)
+        squared = squared_distances_between(xp, squared, squares, squares, resolution(sample))
+        squared = without_diagonal(xp, squared)
         if kernel.sigma is not None:
             tiles.variance = (kernel.sigma / tiles.scale) ** 2
         else:

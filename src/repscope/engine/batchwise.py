@@ -15,10 +15,11 @@ from repscope.engine.drift import DriftStatistic
 from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, product_in, promoted, times_transposed
 from repscope.engine.stream import Fitting, Source, check_finite, stacked_products
-from repscope.engine.tiles import LayerTiles, tileable
+from repscope.engine.tiles import LayerTiles
 from repscope.errors import CaptureWarning, DegenerateInputWarning, InputError
 from repscope.measures._arrays import Array
 from repscope.measures._messages import warn
+from repscope.measures._tiles import tileable
 from repscope.measures.kernels import Estimator, Kernel, center_gram, gram_matrix, minimum_examples
 
 _ALL = Shard()

@@ -13,13 +13,14 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from repscope.engine.accumulate import Matrix, MomentSums, PairSums, TileSums
+from repscope.engine.accumulate import Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.stream import Fitting, Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array, widest_float
+from repscope.measures._sums import PairSums, TileSums
 from repscope.measures.kernels import RBF, Kernel, Laplace
 
 HELD_TILE_ROWS = 512

@@ -10,7 +10,15 @@ import array_api_compat
 from repscope.engine.products import Precision, in_precision, product_in
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, number
-from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial, without_diagonal
+from repscope.measures._tiles import (
+    entries_of_distances,
+    entries_of_products,
+    resolution,
+    squared_distances_between,
+    squared_lengths,
+    tileable,
+)
+from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, without_diagonal
 
 
 @dataclass
@@ -82,21 +90,15 @@ class LayerTiles:
     def block(self, left: Array, right: Array) -> Array:
         """Entries of K (|I|, |J|) between two sets of prepared features (|I|, p), (|J|, p)."""
         products = product_in(left, right, self.precision)
-        if isinstance(self.kernel, Linear | Cosine):
-            return products
+        if not isinstance(self.kernel, RBF | Laplace):
+            return entries_of_products(self.kernel, products, left.shape[1])
         xp = array_api_compat.array_namespace(products)
-        if isinstance(self.kernel, Polynomial):
-            gamma = 1.0 / left.shape[1] if self.kernel.gamma is None else self.kernel.gamma
-            return (gamma * products + self.kernel.constant) ** self.kernel.degree
-        squared = squared_distances_between(xp, left, right, products)
+        # A root would magnify what rounding leaves of zeros.
+        share = resolution(left) if isinstance(self.kernel, Laplace) else 0.0
+        squared = squared_distances_between(xp, products, squared_lengths(left), squared_lengths(right), share)
         if left is right:
-            # Laplace takes a root, which would magnify what rounding leaves of the zeros.
             squared = without_diagonal(xp, squared)
-        if isinstance(self.kernel, RBF):
-            squared *= -0.5 / self.variance
-            entries = xp.exp(squared)
-        else:
-            entries = xp.exp(-xp.sqrt(squared / self.variance))
+        entries = entries_of_distances(self.kernel, squared, self.variance)
         entries -= self.offset
         return entries
 
@@ -115,22 +117,10 @@ def typical_example(xp: Namespace, x: Array) -> Array:
     nearly one number, and what differs between them is lost to rounding.
     """
     apart = x - x[:1, :]  # exact zeros in constant columns
-    squared = squared_distances_between(xp, apart, apart, apart @ apart.T)
+    squares = squared_lengths(apart)
+    squared = squared_distances_between(xp, apart @ apart.T, squares, squares)
     ranked = xp.sort(squared, axis=1)
     medians = ranked[:, ranked.shape[0] // 2]
     centre = int(xp.argmin(medians))  # the example that half of the others are nearest to
     near = ~(squared[centre, :] > _OUTLYING**2 * medians[centre])  # NaN counts as near: the stream will name it
     return x[:1, :] + xp.mean(apart[near, :], axis=0, keepdims=True)
-
-
-def tileable(kernel: Kernel) -> bool:
-    """Whether entries of the Gram matrix can be computed between two sets of examples apart."""
-    return isinstance(kernel, Linear | RBF | Laplace | Polynomial | Cosine)
-
-
-def squared_distances_between(xp: Namespace, left: Array, right: Array, products: Array) -> Array:
-    """Squared Euclidean distances (|I|, |J|) from the products of the same features, which are used up."""
-    squared = xp.sum(left * left, axis=1)[:, None] + xp.sum(right * right, axis=1)[None, :]
-    products *= 2.0
-    squared -= products
-    return xp.clip(squared, min=0.0)

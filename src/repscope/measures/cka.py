@@ -11,17 +11,18 @@ from repscope.measures.kernels import Estimator, KernelLike, as_kernel, check_es
 prepare = _hsic.prepare
 
 
-def score(state_x: _hsic.HSICState, state_y: _hsic.HSICState) -> Array:
+def score(state_x: _hsic.State, state_y: _hsic.State) -> Array:
     """CKA of two prepared layers; NaN with a warning where one of them is constant."""
-    for name, state in (("x", state_x), ("y", state_y)):
-        if state.vanishes:
+    products = _hsic.products(state_x, state_y)
+    for name, vanishes in zip(("x", "y"), products.vanishing, strict=True):
+        if vanishes:
             alike = f"all rows of {name} are equal, or alike to this kernel"
-            if state.estimator == "unbiased":
+            if state_x.estimator == "unbiased":
                 alike += ": equally far apart, or equal but for one"
-            return undefined("cka", f"{alike} (0/0).", state.self_product)
-    xp = array_api_compat.array_namespace(state_x.self_product)
+            return undefined("cka", f"{alike} (0/0).", products.both)
+    xp = array_api_compat.array_namespace(products.both)
     # The root of each factor, not of their product: the product may leave the range of float32.
-    return _hsic.product(state_x, state_y) / (xp.sqrt(state_x.self_product) * xp.sqrt(state_y.self_product))
+    return products.both / (xp.sqrt(products.x) * xp.sqrt(products.y))
 
 
 def cka(x: Array, y: Array, *, kernel: KernelLike = "linear", estimator: Estimator = "unbiased") -> Array:

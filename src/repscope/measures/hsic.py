@@ -2,7 +2,8 @@
 
 Both estimators are inner products of two centred Gram matrices (see :func:`kernels.center_gram`), so a layer is
 prepared once and every pair costs one product. For the linear kernel the same number follows from the features,
-‖XᵀY‖_F², which is cheaper when the layers are narrower than the examples are many; the form is chosen by cost.
+‖XᵀY‖_F², which is cheaper when the layers are narrower than the examples are many; the form is chosen by cost. The Gram
+matrices of other kernels are computed in tiles where they are too large to be held.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from repscope.measures._arrays import (
     number,
     widest_float,
 )
+from repscope.measures._tiles import TiledGram, pair_sums, tile, worth_tiling
 from repscope.measures.kernels import (
     Estimator,
     KernelLike,
@@ -42,6 +44,34 @@ DIGITS_KEPT = 1e6
 Where one example outweighs all others, or all are nearly equally far apart, little is left; then the same numbers are
 computed in the widest float, and if that is not enough, from the Gram matrix, whose diagonal is left out exactly.
 """
+
+
+@dataclass(frozen=True)
+class TiledState:
+    """One layer whose Gram matrix is too large to be held, ready to be paired with any other of the same estimator.
+
+    Attributes:
+        estimator: Which HSIC the pair will give.
+        gram: Its entries, when they are asked for.
+    """
+
+    estimator: Estimator
+    gram: TiledGram
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return self.gram.n
+
+    @property
+    def unit(self) -> float:
+        """HSIC is to be multiplied by this; no kernel that is computed in tiles has a unit."""
+        return 1.0
+
+    def held(self) -> HSICState:
+        """The same with the whole Gram matrix, to be paired with a layer that has one."""
+        everything = slice(0, self.n)
+        return _from_gram(self.gram.block(everything, everything), 1.0, self.estimator)
 
 
 @dataclass(frozen=True)
@@ -67,15 +97,42 @@ class HSICState:
     vanishes: bool
 
 
+@dataclass(frozen=True)
+class Products:
+    """Inner products of the centred Gram matrices of two layers, without units.
+
+    Attributes:
+        both: ⟨K̃, L̃⟩.
+        x: ⟨K̃, K̃⟩.
+        y: ⟨L̃, L̃⟩.
+        vanishing: Whether K̃ and L̃ are zero up to rounding.
+    """
+
+    both: Array
+    x: Array
+    y: Array
+    vanishing: tuple[bool, bool]
+
+
+State: TypeAlias = HSICState | TiledState
+
+
 def prepare(
     x: Array, *, kernel: KernelLike = "linear", estimator: Estimator = "unbiased", form: Form = "auto"
-) -> HSICState:
+) -> State:
     """Centre one checked representation (n, p); ``form="auto"`` keeps whichever of features and Gram is smaller."""
-    xp = array_api_compat.array_namespace(x)
     kernel = as_kernel(kernel)
+    if isinstance(kernel, Linear):
+        return prepare_linear(x, estimator=estimator, form=form)
+    if worth_tiling(kernel, x):
+        return TiledState(estimator, tile(kernel, x))
+    return _from_gram(gram_matrix(kernel, x), 1.0, estimator)
+
+
+def prepare_linear(x: Array, *, estimator: Estimator = "unbiased", form: Form = "auto") -> HSICState:
+    """As :func:`prepare`, for the linear kernel."""
+    xp = array_api_compat.array_namespace(x)
     n, p = x.shape
-    if not isinstance(kernel, Linear):
-        return _from_gram(gram_matrix(kernel, x), 1.0, estimator)
     features, scale = center_and_scale(xp, x)
     if form == "features" or (form == "auto" and p < n):
         state = _from_features(features, scale * scale, estimator)
@@ -83,7 +140,7 @@ def prepare(
             return state
         wide = xp.astype(x, widest_float(xp, x), copy=False)
         if wide.dtype != x.dtype:
-            return prepare(wide, kernel=kernel, estimator=estimator, form=form)
+            return prepare_linear(wide, estimator=estimator, form=form)
     return _from_gram(features @ features.T, scale * scale, estimator)
 
 
@@ -109,8 +166,19 @@ def _from_gram(gram: Array, unit: float, estimator: Estimator) -> HSICState:
     )
 
 
-def product(state_x: HSICState, state_y: HSICState) -> Array:
+def products(state_x: State, state_y: State) -> Products:
+    """Everything that CKA of two prepared layers needs."""
+    if isinstance(state_x, TiledState) and isinstance(state_y, TiledState):
+        return _tiled_products(state_x, state_y)
+    x, y = _held(state_x), _held(state_y)
+    return Products(product(x, y), x.self_product, y.self_product, (x.vanishes, y.vanishes))
+
+
+def product(state_x: State, state_y: State) -> Array:
     """⟨K̃, L̃⟩ of two prepared layers, without units: the numerator of CKA."""
+    if isinstance(state_x, TiledState) and isinstance(state_y, TiledState):
+        return _tiled_products(state_x, state_y).both
+    state_x, state_y = _held(state_x), _held(state_y)
     xp = array_api_compat.array_namespace(state_x.self_product)
     x, y = state_x.features, state_y.features
     if x is None or y is None:
@@ -122,7 +190,28 @@ def product(state_x: HSICState, state_y: HSICState) -> Array:
     return full if state_x.estimator == "biased" else full - _diagonal_share(xp, x, y)
 
 
-def score(state_x: HSICState, state_y: HSICState) -> Array:
+def _held(state: State) -> HSICState:
+    return state.held() if isinstance(state, TiledState) else state
+
+
+def _tiled_products(state_x: TiledState, state_y: TiledState) -> Products:
+    """The three products from one run over the tiles of both."""
+    like = state_x.gram.features
+    xp = array_api_compat.array_namespace(like)
+
+    def scalar(value: float) -> Array:
+        return xp.asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
+
+    if state_x.gram.undefined or state_y.gram.undefined:
+        nothing = scalar(math.nan)
+        return Products(nothing, nothing, nothing, (False, False))
+    sums = pair_sums([state_x.gram, state_y.gram])
+    found = sums.centered_products(state_x.estimator)
+    x, y = sums.vanishing(state_x.estimator, like.dtype.itemsize)
+    return Products(scalar(found[0, 1]), scalar(found[0, 0]), scalar(found[1, 1]), (bool(x), bool(y)))
+
+
+def score(state_x: State, state_y: State) -> Array:
     """HSIC of two prepared layers."""
     n = state_x.n
     normalizer = n * (n - 3) if state_x.estimator == "unbiased" else (n - 1) ** 2
@@ -167,7 +256,7 @@ def hsic(x: Array, y: Array, *, kernel: KernelLike = "linear", estimator: Estima
     return score(*prepare_pair(x, y, kernel=kernel, estimator=estimator))
 
 
-def prepare_pair(x: Array, y: Array, *, kernel: KernelLike, estimator: Estimator) -> tuple[HSICState, HSICState]:
+def prepare_pair(x: Array, y: Array, *, kernel: KernelLike, estimator: Estimator) -> tuple[State, State]:
     """Prepare two layers for each other in the cheaper form."""
     form = cheaper_form(x.shape[0], x.shape[1], y.shape[1])
     return (

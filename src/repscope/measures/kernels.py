@@ -117,12 +117,16 @@ class _Radial(Kernel):
         return squared, self.fraction**2 * median_of_distances(xp, squared, self.median)
 
     def _degenerate(self, squared: Array) -> Array:
+        self.warn_of_equal_examples()
+        return squared * float("nan")
+
+    def warn_of_equal_examples(self) -> None:
+        """Say that no bandwidth follows from the data."""
         warn(
             f"{type(self).__name__}: the median distance between examples is 0 (at least half of the pairs are "
             "equal), so no bandwidth follows from it and the result is NaN. Remove duplicates or give sigma=.",
             DegenerateInputWarning,
         )
-        return squared * float("nan")
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,9 +151,12 @@ class RBF(_Radial):
         """Gram matrix (n, n) with entries in (0, 1]."""
         xp = array_api_compat.array_namespace(x)
         squared, variance = self._squared_distances_and_bandwidth(xp, x)
-        if variance == 0.0:
-            return self._degenerate(squared)
-        return xp.exp(squared * (-0.5 / variance))
+        return self._degenerate(squared) if variance == 0.0 else self.entries(xp, squared, variance)
+
+    def entries(self, xp: Namespace, squared: Array, variance: float) -> Array:
+        """Entries from squared distances, which are used up, and σ² in their unit."""
+        squared *= -0.5 / variance
+        return xp.exp(squared)
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,11 +174,16 @@ class Laplace(_Radial):
         if variance == 0.0:
             return self._degenerate(squared)
         if not differentiable(squared):
-            return xp.exp(-xp.sqrt(squared / variance))
+            return self.entries(xp, squared, variance)
         # The root has no derivative at 0; there the kernel is 1 and its subgradient 0.
         apart = squared > 0
         distances = xp.sqrt(xp.where(apart, squared, xp.ones_like(squared)) / variance)
         return xp.exp(-xp.where(apart, distances, xp.zeros_like(squared)))
+
+    def entries(self, xp: Namespace, squared: Array, variance: float) -> Array:
+        """Entries from squared distances, which are used up, and σ² in their unit; no gradient at distance 0."""
+        squared /= variance
+        return xp.exp(-xp.sqrt(squared))
 
 
 @dataclass(frozen=True)
@@ -208,8 +220,12 @@ class Polynomial(Kernel):
         """Gram matrix (n, n), computed in the widest float: nothing is centred before the power is taken."""
         xp = array_api_compat.array_namespace(x)
         x = xp.astype(x, widest_float(xp, x), copy=False)
-        gamma = 1.0 / x.shape[1] if self.gamma is None else self.gamma
-        return (gamma * (x @ x.T) + self.constant) ** self.degree
+        return self.entries(x @ x.T, x.shape[1])
+
+    def entries(self, products: Array, width: int) -> Array:
+        """Entries from the products of examples with ``width`` features."""
+        gamma = 1.0 / width if self.gamma is None else self.gamma
+        return (gamma * products + self.constant) ** self.degree
 
 
 @dataclass(frozen=True)
@@ -222,6 +238,11 @@ class Cosine(Kernel):
 
     def gram(self, x: Array) -> Array:
         """Gram matrix (n, n) with entries in [−1, 1], computed in the widest float."""
+        x = self.normalized(x)
+        return x @ x.T
+
+    def normalized(self, x: Array) -> Array:
+        """The examples (n, p) at unit length, in the widest float."""
         xp = array_api_compat.array_namespace(x)
         x = xp.astype(x, widest_float(xp, x), copy=False)
         lengths = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))  # (n, 1)
@@ -231,8 +252,7 @@ class Cosine(Kernel):
                 f"Cosine: every row of x must be non-zero, got zeros in row {row}. "
                 "Leave that example out, or use another kernel."
             )
-        x = x / lengths
-        return x @ x.T
+        return x / lengths
 
 
 KernelLike: TypeAlias = str | Kernel | Callable[[Array], Array]
@@ -324,16 +344,24 @@ def median_of_distances(xp: Namespace, squared: Array, rule: BandwidthRule) -> f
     enough.
     """
     n = squared.shape[0]
-    index = xp.arange(n, device=array_api_compat.device(squared))
-    pairs = detached(squared)[index[:, None] < index[None, :]]  # (n(n−1)/2,)
+    return sum(order_statistics(xp, pairs_of(xp, detached(squared)), middle_ranks(n, rule))) / 2
+
+
+def pairs_of(xp: Namespace, square: Array) -> Array:
+    """The entries (m(m−1)/2,) above the diagonal of a matrix (m, m)."""
+    index = xp.arange(square.shape[0], device=array_api_compat.device(square))
+    return square[index[:, None] < index[None, :]]
+
+
+def middle_ranks(n: int, rule: BandwidthRule) -> list[int]:
+    """Places of the two middle entries among the sorted pairs; one that is left out is a zero of the diagonal."""
     zeros = n if rule == "all" else 0
     entries = n * (n - 1) + zeros
     middle = [(rank - zeros) // 2 for rank in ((entries - 1) // 2, entries // 2)]
-    values = _order_statistics(xp, pairs, [rank for rank in middle if rank >= 0])
-    return sum(values) / 2  # a rank below 0 is one of the zeros
+    return [rank for rank in middle if rank >= 0]
 
 
-def _order_statistics(xp: Namespace, values: Array, ranks: list[int]) -> list[float]:
+def order_statistics(xp: Namespace, values: Array, ranks: list[int]) -> list[float]:
     """The entries at these places of the sorted ``values``, found without sorting where the library can."""
     if array_api_compat.is_numpy_array(values):
         values = np.partition(values, ranks) if ranks else values
