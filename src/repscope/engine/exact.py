@@ -204,6 +204,7 @@ class _BlockVisitor:
         self.parts: list[list[Array]] = [[] for _ in tiles]
         self.held: list[Array] = []
         self.current: list[Array] = []
+        self.spare: list[Array] = []  # those of the batch before
         self.rows: slice | None = None
         self.chunks: list[slice] = []
         self.batches = 0
@@ -211,11 +212,10 @@ class _BlockVisitor:
     def layer(self, index: int, x: Array) -> None:
         x = native(x)
         check_finite(x, self.names[index], self.first_batch + self.batches)
-        features = self.tiles[index].features(x)
         if self.held:
-            self.current.append(features)
+            self.current.append(self.tiles[index].features(x, self.spare[index] if self.spare else None))
         else:
-            self.parts[index].append(features)
+            self.parts[index].append(self.tiles[index].features(x))
 
     def end(self, rows: slice) -> None:
         self.batches += 1
@@ -233,7 +233,7 @@ class _BlockVisitor:
                 for tiles, left, right in zip(self.tiles, self.held, self.current, strict=True)
             )
             _add_block(self.sums, _moved(held, self.rows.start), rows, blocks)
-        self.current = []
+        self.spare, self.current = self.current, []
 
     def finish(self) -> None:
         """Join the held batches and add the tiles among them; also where the stream ended before there were enough."""

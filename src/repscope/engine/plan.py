@@ -204,7 +204,7 @@ class _Work:
         n, total = self.n, self.total
         gram_flops = float(n) ** 2 * (total + self.layers**2 / 2)
         moment_flops = float(n) * total**2
-        rows = min(n, 2 * _SMALLEST_TILE) if in_memory else self.batch
+        rows = min(n, max(2 * _SMALLEST_TILE, min(TILE_ROWS, total // 4))) if in_memory else self.batch
         moment_bytes = 16.0 * total**2 + 16.0 * rows * total + 8.0 * rows * max(self.widths)
         if isinstance(self.kernel, Linear) and _DOUBLE * moment_flops <= gram_flops and moment_bytes <= self.memory:
             reason = f"{total} features in all are few enough for products of features"

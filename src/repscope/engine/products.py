@@ -11,12 +11,9 @@ after an operation of torch, and from then on every product takes the one that i
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
@@ -25,6 +22,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import array_api_compat
 import numpy as np
 
+from repscope.engine.threads import can_limit_blas, cores, one_blas_thread, pool
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, widest_float
 
@@ -42,8 +40,8 @@ _SAMPLE = (256, 16384)
 _SPINNING = 0.05
 """Seconds after which the threads of any library have gone to sleep that had nothing to do."""
 
-_LEAST_COLUMNS = 128
-"""Of a slice; narrower ones cost more to add up than they save."""
+_LEAST_COLUMNS = _LEAST_ROWS = 128
+"""Of a slice; smaller ones cost more to put together than they save."""
 
 _ROW_BLOCKS = 2
 """Blocks of rows in which torch's symmetric product is computed; three quarters of the full product's work."""
@@ -110,54 +108,45 @@ def _on_route(route: Route, a: Any, b: Any) -> Any:
 
 
 def _in_slices(a: Any, b: Any) -> Any:
-    """Sum of the products of slices of columns, one for each core; numpy halves the work of symmetric ones."""
-    slices = min(_cores(), a.shape[1] // _LEAST_COLUMNS)
-    if slices < 2:
-        with _one_blas_thread():
-            return a @ b.T
-    edges = [a.shape[1] * i // slices for i in range(slices + 1)]
+    """Product a bᵀ on one thread for each core; half the work is left out of a symmetric one."""
+    m, p = a.shape
+    with one_blas_thread():
+        if p >= max(m, _LEAST_COLUMNS * cores()):
+            return _by_columns(a, b, cores())
+        return _by_rows(a, b, cores()) if m >= _LEAST_ROWS * cores() else a @ b.T
+
+
+def _by_columns(a: Any, b: Any, parts: int) -> Any:
+    """The sum of products of slices of the columns; numpy halves the work of symmetric ones by itself."""
+    edges = [a.shape[1] * i // parts for i in range(parts + 1)]
 
     def product(begin: int, end: int) -> Any:
         left = a[:, begin:end]
         return left @ (left.T if b is a else b[:, begin:end].T)
 
-    with _one_blas_thread():
-        others = [_pool(os.getpid(), slices - 1).submit(product, *edge) for edge in pairwise(edges[1:])]
-        total = product(*edges[:2])
-        for other in others:
-            total += other.result()
+    others = [pool(parts - 1).submit(product, *edge) for edge in pairwise(edges[1:])]
+    total = product(*edges[:2])
+    for other in others:
+        total += other.result()
     return total
 
 
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads that multiply; of this process, because those of its parent are not there after a fork."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="repscope-product")
+def _by_rows(a: Any, b: Any, parts: int) -> Any:
+    """Blocks of rows of the result, of a symmetric one from the diagonal on; for results larger than ``a``."""
+    edges = list(pairwise(a.shape[0] * i // (4 * parts) for i in range(4 * parts + 1)))
+    result = np.empty((a.shape[0], b.shape[0]), dtype=np.result_type(a, b))
 
+    def fill(begin: int, end: int) -> None:
+        first = begin if b is a else 0
+        np.matmul(a[begin:end], b[first:].T, out=result[begin:end, first:])
 
-@cache
-def _blas() -> Any:
-    """The threads of numpy's BLAS library; None where they cannot be counted."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    found = ThreadpoolController().select(user_api="blas")
-    return found if len(found) else None
+    def mirror(begin: int, end: int) -> None:
+        result[begin:end, :begin] = result[:begin, begin:end].T
 
-
-def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
-    blas = _blas()
-    return contextlib.nullcontext() if blas is None else blas.limit(limits=1)
-
-
-def _cores() -> int:
-    """Threads that the user lets the products have."""
-    if "torch" in sys.modules:
-        import torch
-
-        return torch.get_num_threads()
-    return 1 if _blas() is None else max(library["num_threads"] for library in _blas().info())
+    list(pool(parts).map(lambda edge: fill(*edge), edges))
+    if b is a:
+        list(pool(parts).map(lambda edge: mirror(*edge), edges))
+    return result
 
 
 def _tensor(a: Any) -> Any:
@@ -214,7 +203,7 @@ def _speeds() -> dict[Route, _Speed]:
     rows, columns = _SAMPLE
     a = np.random.default_rng(0).standard_normal(_SAMPLE, dtype=np.float32)
     routes: list[Route] = []
-    if _blas() is not None and _cores() > 1:
+    if can_limit_blas() and cores() > 1:
         routes.append("slices")
     company: list[Callable[[], object]] = []
     if "torch" in sys.modules:

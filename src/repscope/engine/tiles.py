@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 import array_api_compat
+import numpy as np
 
 from repscope.engine.products import Precision, in_precision, product_in
+from repscope.engine.threads import shifted_and_scaled
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, number
 from repscope.measures._tiles import (
@@ -69,11 +71,15 @@ class LayerTiles:
         """HSIC's factor for this layer: entries of K are in units of scale² for the linear kernel."""
         return self.scale**2 if self.kernel.homogeneous else 1.0
 
-    def features(self, x: Array) -> Array:
-        """Activations (b, p) shifted and scaled; a new array that the caller may keep."""
+    def features(self, x: Array, spare: Array | None = None) -> Array:
+        """Activations (b, p) shifted and scaled; a new array that the caller may keep, or ``spare`` filled anew."""
         xp = array_api_compat.array_namespace(x)
         if self.shift is not None:
-            x = in_precision((x - self.shift) / self.scale, self.precision)
+            if isinstance(x, np.ndarray):
+                x = shifted_and_scaled(x, self.shift, 1 / self.scale, spare)  # exact: the scale is a power of two
+            else:
+                x = (x - self.shift) / self.scale
+            x = in_precision(x, self.precision)
             return xp.astype(x, xp.float64) if isinstance(self.kernel, Laplace) else x
         # Neither centred nor normalised: only double precision survives an offset.
         x = xp.astype(x, xp.float64)
