@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -26,8 +28,13 @@ class Timing:
         return f"{self.median:8.3f} s  ({min(self.seconds):.3f}–{max(self.seconds):.3f})"
 
 
-def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int = 3, patience: float = 15.0) -> dict[str, Timing]:
-    """Run every side once to warm up, then all in turn, ``rounds`` times; slower ones than ``patience`` once only."""
+def in_turn(
+    sides: Mapping[str, Callable[[], object]], rounds: int = 3, patience: float = 15.0, *, pause: float = 0.0
+) -> dict[str, Timing]:
+    """Run every side once to warm up, then all in turn, ``rounds`` times; slower ones than ``patience`` once only.
+
+    A pause before each lets the threads of the one before come to rest.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     slow: set[str] = set()
     for name, work in sides.items():
@@ -40,10 +47,66 @@ def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int = 3, patience
         for name, work in sides.items():
             if name in slow:
                 continue
+            time.sleep(pause)
             start = time.perf_counter()
             work()
             seconds[name].append(time.perf_counter() - start)
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+@dataclass(frozen=True)
+class Apart:
+    """One run in a process of its own: the peak above what it held before, and why it was stopped, if it was."""
+
+    mebibytes: float
+    stopped: str = ""
+
+
+def measured_apart(
+    prepare: Callable[..., Callable[[], object]], arguments: tuple[object, ...], *, seconds: float, mebibytes: float
+) -> Apart:
+    """Run ``prepare(*arguments)()`` in a fresh process, and stop it when it takes more time or memory than this."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run_apart, args=(sender, prepare, arguments), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        before = receiver.recv()  # the data are made
+        end = time.monotonic() + seconds
+        while not receiver.poll(0.05):
+            above = _status(process.pid, "VmRSS") - before
+            if above > mebibytes:
+                return Apart(above, f"stopped at {mebibytes / 1024:.0f} GiB")
+            if time.monotonic() > end:
+                return Apart(above, f"stopped at {seconds:.0f} s")
+        return Apart(receiver.recv() - before)
+    except EOFError:
+        return Apart(float("nan"), "failed")
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run_apart(
+    sender: multiprocessing.connection.Connection,
+    prepare: Callable[..., Callable[[], object]],
+    arguments: tuple[object],
+) -> None:
+    work = prepare(*arguments)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
+    sender.send(_status("self", "VmRSS"))
+    work()
+    sender.send(_status("self", "VmHWM"))
+    time.sleep(1.0)
+
+
+def _status(process: object, field: str) -> float:
+    """MiB that Linux reports of a process."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    return float("nan")
 
 
 def peak_memory(setup: Callable[[], Callable[[], object]]) -> float:
