@@ -1,4 +1,4 @@
-"""The algorithms that public codes run on two matrices, written plainly and in the type of the input, as they are there.
+"""The algorithms that public codes run on two matrices, written plainly and in the type of the input, as there.
 
 Each function names the family of code that works this way. None of them guards its input or its precision: they are
 what a measurement of speed should be beside.

@@ -5,7 +5,7 @@
 tall: n = 10,000 examples, 512 features each. wide: n = 2,000 examples, 50,000 features each. First each side runs once
 in a process of its own, which gives the peak of memory above the data and stops what takes more than 60 s or 8 GiB;
 then those that are left run in turn, A B A B, in one process. "plain" is the public algorithm written in numpy
-(benchmarks/plain.py), so that neither another array library nor an old release decides. Some five minutes for each shape
+(benchmarks/plain.py), so that neither another array library nor an old release decides. Some five minutes a shape
 on two cores; see benchmarks/requirements.txt for the other packages.
 """
 

@@ -139,7 +139,8 @@ def _offset(xp: Namespace, gram: TiledGram) -> TiledGram:
         return gram
     sample = _sample(gram)
     everything = slice(0, sample.n)
-    typical = number(xp.mean(sample.block(everything, everything)))
+    # Without the diagonal: where the kernel is narrow, its ones are far from all other entries.
+    typical = number(xp.mean(pairs_of(xp, sample.block(everything, everything))))
     return replace(gram, offset=typical)
 
 

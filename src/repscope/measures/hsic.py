@@ -221,8 +221,12 @@ def _tiled_products(state_x: TiledState, state_y: TiledState) -> Products:
         return Products(nothing, nothing, nothing, (False, False))
     sums = pair_sums([state_x.gram, state_y.gram])
     found = sums.centered_products(state_x.estimator)
-    x, y = sums.vanishing(state_x.estimator, like.dtype.itemsize)
-    return Products(scalar(found[0, 1]), scalar(found[0, 0]), scalar(found[1, 1]), (bool(x), bool(y)))
+    cancelled = sums.vanishing(state_x.estimator, xp.finfo(like.dtype).bits // 8)
+    x, y = (
+        bool(gone) or math.sqrt(max(own, 0.0)) <= _rounding(xp, like.dtype, state.n, state.gram.offset)
+        for gone, own, state in zip(cancelled, found.diagonal(), (state_x, state_y), strict=True)
+    )
+    return Products(scalar(found[0, 1]), scalar(found[0, 0]), scalar(found[1, 1]), (x, y))
 
 
 def score(state_x: State, state_y: State) -> Array:
@@ -300,8 +304,11 @@ def _diagonal_share(xp: Namespace, k: Array, l: Array) -> Array:  # noqa: E741
 
 
 def _gram_vanishes(xp: Namespace, gram: Array, product: Array, estimator: Estimator) -> bool:
-    # Centring a constant matrix leaves rounding: entries of a few eps times the largest entry centred.
     used = without_diagonal(xp, gram) if estimator == "unbiased" else gram
     largest = max(number(xp.max(used)), -number(xp.min(used)))
-    rounding = 4 * float(xp.finfo(gram.dtype).eps) * largest
-    return math.sqrt(number(product)) <= int(gram.shape[0]) * rounding
+    return math.sqrt(number(product)) <= _rounding(xp, gram.dtype, int(gram.shape[0]), largest)
+
+
+def _rounding(xp: Namespace, dtype: object, n: int, largest: float) -> float:
+    """Norm of what is left when a constant matrix (n, n) is centred: entries of a few eps times the largest."""
+    return n * 4 * float(xp.finfo(dtype).eps) * abs(largest)
