@@ -24,10 +24,11 @@ from repscope.measures._messages import check_choice
 ProcrustesKind: TypeAlias = Literal["angle", "distance", "squared", "cosine"]
 
 
-NEAR = 0.9
-"""Cosine from which on the layers are aligned and their difference is measured.
+NEAR_SINGLE, NEAR_DOUBLE = 0.9, 0.999
+"""Cosine from which on the layers are aligned and their difference is measured, in each type.
 
-1 − c and arccos c lose digits as c nears 1, here at most one; below, the singular values are enough, without vectors.
+1 − c and arccos c lose digits as c nears 1: here at most one of seven, three of sixteen. Below, the singular values are
+enough, without vectors.
 """
 
 
@@ -79,7 +80,8 @@ def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: Procruste
     product = detached(x.T @ y)
     if not (differentiable(x) or differentiable(y)):
         cosine = xp.sum(xp.linalg.svdvals(product))
-        if kind == "cosine" or number(cosine) < NEAR:
+        near = NEAR_SINGLE if xp.finfo(product.dtype).bits == 32 else NEAR_DOUBLE
+        if kind == "cosine" or number(cosine) < near:
             return _from_cosine(xp, cosine, state_x.norm, state_y.norm, kind)
     left, _, right = xp.linalg.svd(product, full_matrices=False)
     # The best rotation; it maximises the fit, so its own derivative drops out (envelope theorem).
