@@ -29,14 +29,24 @@ class Timing:
 
 
 def in_turn(
-    sides: Mapping[str, Callable[[], object]], rounds: int = 3, *, pause: float = 0.0, warm: bool = True
+    sides: Mapping[str, Callable[[], object]], rounds: int = 3, patience: float = 15.0, *, pause: float = 0.0
 ) -> dict[str, Timing]:
-    """Run every side once to warm up, then all in turn, ``rounds`` times, with a pause before each."""
+    """Run every side once to warm up, then all in turn, ``rounds`` times; slower ones than ``patience`` once only.
+
+    A pause before each lets the threads of the one before come to rest.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for work in sides.values() if warm else ():
+    slow: set[str] = set()
+    for name, work in sides.items():
+        start = time.perf_counter()
         work()
+        if time.perf_counter() - start > patience:
+            seconds[name].append(time.perf_counter() - start)
+            slow.add(name)
     for _ in range(rounds):
         for name, work in sides.items():
+            if name in slow:
+                continue
             time.sleep(pause)
             start = time.perf_counter()
             work()

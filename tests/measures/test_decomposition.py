@@ -27,7 +27,7 @@ def by_svd(x):
     features = x.astype(np.float64)
     features = features - features.mean(axis=0)
     basis, singular, _ = np.linalg.svd(features, full_matrices=False)
-    tolerance = routes.rank_tolerance(np, x.dtype, features)
+    tolerance = routes.rank_tolerance(np, x.dtype, features.dtype, features.shape)
     rank = int(np.count_nonzero(singular > tolerance * singular[0]))
     return basis[:, :rank], singular[:rank]
 
@@ -124,8 +124,12 @@ def test_which_route_is_taken(monkeypatch, x, slow):
 @pytest.mark.parametrize("condition", [1e1, 1e2, 9e2])
 def test_each_route_gives_the_same_subspace_and_values(shape, condition):
     features, _ = center_and_scale(np, conditioned(*shape, condition))
-    cut = routes._Cut(tolerance=routes.rank_tolerance(np, np.float64, features), widened=False)
-    fast = (routes._from_moments if shape[1] < shape[0] else routes._from_gram)(np, features, cut)
+    cut = routes._Cut(tolerance=routes.rank_tolerance(np, np.float64, np.float64, features.shape), widened=False)
+    if shape[1] < shape[0]:
+        state = routes._from_moments(np, features, cut)
+        fast = None if state is None else (state.basis, state.singular_values)
+    else:
+        fast = routes._from_gram(np, features @ features.T, cut)
     slow = routes._from_svd(np, features, cut)
     assert fast is not None
     np.testing.assert_allclose(fast[1], slow[1], rtol=1e-9)
@@ -183,3 +187,91 @@ def test_the_cut_keeps_the_fewest_components_that_reach_the_share(shares, varian
     total = sum(shares)
     assert sum(shares[:kept]) >= variance * total * (1 - 1e-12)
     assert kept == 1 or sum(shares[: kept - 1]) < variance * total
+
+
+TALL = (200, 9)
+"""More than ``EXAMPLES_PER_FEATURE`` examples for each feature."""
+
+
+def allowed(condition, dtype):
+    """What a canonical correlation may be off by: eps κ² where U stays a product, then eps κ; both are in the docs."""
+    stored = 6e-8 * condition if dtype == np.float32 else 0.0  # what storing the values has cost already
+    return 1e-13 * condition + (2e-15 * condition**2 if condition <= 1e3 else 0.0) + 1e-3 * stored
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("condition", [1e0, 1e1, 1e2, 9e2, 1.2e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9])
+def test_canonical_correlations_on_both_sides_of_the_switch(condition, dtype):
+    x = conditioned(*TALL, condition, dtype=dtype)
+    y = conditioned(*TALL, condition, seed=1, dtype=dtype)
+    y[:, :4] += x[:, :4]
+    states = [routes.decompose(z) for z in (x, y)]
+    bases = [by_svd(z)[0] for z in (x, y)]
+    assert [s.rank for s in states] == [b.shape[1] for b in bases]
+    expected = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+    found = np.linalg.svd(routes.overlap(*states), compute_uv=False)
+    np.testing.assert_allclose(found, expected, atol=allowed(min(condition, 1e6), dtype))
+    np.testing.assert_allclose(routes.overlap(states[0], states[0]), np.eye(states[0].rank), atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("condition", "product"), [(1e0, True), (9e2, True), (1.2e3, False), (1e5, False)])
+def test_where_vectors_stay_a_product(condition, product, dtype):
+    x = conditioned(*TALL, condition, dtype=dtype)
+    assert (routes.decompose(x).rotation is not None) is product
+    fewer = x[: routes.EXAMPLES_PER_FEATURE * TALL[1] - 1]
+    assert routes.decompose(fewer).rotation is None
+
+
+@pytest.mark.parametrize("shape", [TALL, (60, 9), (30, 80)], ids=str)
+@pytest.mark.parametrize("condition", [1e1, 1e5])
+def test_a_product_stands_for_the_vectors(shape, condition):
+    x, y = conditioned(*shape, condition), conditioned(*TALL, 10.0, seed=1)[: shape[0]]
+    found, other = routes.decompose(x), routes.decompose(y)
+    bases = [found.basis, other.basis]
+    for basis in bases:
+        np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-13)
+    np.testing.assert_allclose(routes.overlap(found, other), bases[0].T @ bases[1], atol=1e-11)
+    np.testing.assert_allclose(routes.overlap(other, found), bases[1].T @ bases[0], atol=1e-11)
+    leading = found.leading(3)
+    assert (leading.rank, leading.singular_values.shape) == (3, (3,))
+    np.testing.assert_allclose(leading.basis, bases[0][:, :3], atol=1e-10)
+    centred = x - x.mean(axis=0)
+    np.testing.assert_allclose(
+        found.coordinates(x) * found.scale, bases[0].T @ centred, atol=1e-11 * np.linalg.norm(centred)
+    )
+
+
+@pytest.mark.parametrize("spread", [0, 4, 160])
+def test_wide_gram_matrices_are_added_up_in_blocks(monkeypatch, spread):
+    from repscope.measures import _arrays
+
+    x = conditioned(30, 80, 10.0)
+    x[:, 5:9] = 3.0
+    x *= np.repeat(10.0 ** np.array([-spread, 0, spread, 0]), 20)
+    features, scale = center_and_scale(np, x)
+    for entries in (1, 30 * 7, 30 * 80):
+        monkeypatch.setattr(_arrays, "_BLOCK_ENTRIES", entries)
+        gram, unit = _arrays.centered_gram(np, x, np.float64)
+        assert unit == scale
+        np.testing.assert_allclose(gram, features @ features.T, rtol=1e-10, atol=1e-13 * np.abs(gram).max())
+    gram, unit = _arrays.centered_gram(np, np.full((4, 3), 0.1), np.float64)
+    assert unit == 1.0
+    assert not np.any(gram)
+
+
+def test_wide_layers_are_never_copied_whole(monkeypatch):
+    import tracemalloc
+
+    from repscope.measures import _arrays
+
+    monkeypatch.setattr(_arrays, "_BLOCK_ENTRIES", 1 << 18)
+    x = np.random.default_rng(0).standard_normal((40, 100_000), dtype=np.float32)
+    for call in (routes.decompose, lambda z: repscope.procrustes(z, z), lambda z: repscope.cka(z, z)):
+        tracemalloc.start()
+        try:
+            call(x)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < x.nbytes

@@ -200,3 +200,22 @@ def test_single_precision_at_narrow_and_wide_bandwidths(fraction, estimator):
     options = {"kernel": RBF(fraction), "estimator": estimator}
     exact = repscope.cka(x.astype(np.float64), y.astype(np.float64), **options)
     np.testing.assert_allclose(repscope.cka(x, y, **options), exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["angle", "distance", "squared", "cosine"])
+@pytest.mark.parametrize("noise", [0.0, 1e-6, 0.01, 0.04, 0.05, 0.3, 0.4, 0.5, 0.6, 2.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_procrustes_near_and_far(kind, noise, dtype):
+    from repscope.measures import shape
+    from tests.reference.shape import procrustes
+
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(200, 10))
+    y = 3 * x[:, ::-1] + 3 * noise * rng.normal(size=(200, 10))
+    cosines = [procrustes(x, 3 * x + 3 * s * rng.normal(size=(200, 10)), kind="cosine") for s in (0.01, 0.05, 0.3, 0.6)]
+    assert cosines[0] > shape.NEAR_DOUBLE > cosines[1]
+    assert cosines[2] > shape.NEAR_SINGLE > cosines[3]
+    x, y = x.astype(dtype), y.astype(dtype)
+    expected = procrustes(x.astype(np.float64), y.astype(np.float64), kind=kind)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-12, "atol": 3e-8}
+    np.testing.assert_allclose(repscope.procrustes(x, y, kind=kind), expected, **tolerance)

@@ -11,8 +11,8 @@ import numpy as np
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.stream import Source, check_finite, fit_layers
 from repscope.engine.tiles import LayerTiles
-from repscope.measures._arrays import Array
-from repscope.measures._tiles import resolution, squared_distances_between, squared_lengths
+from repscope.measures._arrays import Array, squared_lengths
+from repscope.measures._tiles import resolution, squared_distances_between
 from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, without_diagonal
 
 BANDWIDTH_EXAMPLES = 4096

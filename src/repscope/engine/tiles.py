@@ -11,13 +11,12 @@ import numpy as np
 from repscope.engine.products import Precision, in_precision, product_in
 from repscope.engine.threads import shifted_and_scaled
 from repscope.errors import InputError
-from repscope.measures._arrays import Array, Namespace, number
+from repscope.measures._arrays import Array, Namespace, number, squared_lengths
 from repscope.measures._tiles import (
     entries_of_distances,
     entries_of_products,
     resolution,
     squared_distances_between,
-    squared_lengths,
     tileable,
 )
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, without_diagonal

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -162,18 +163,61 @@ def center_and_scale(xp: Namespace, x: Array) -> tuple[Array, float]:
     The division is exact, keeps fourth powers of the features inside the range of float32, and is undone by
     multiplying with the power returned.
     """
-    x = center(xp, x)
+    x, scale = _scaled(xp, center(xp, x))
+    return x, scale or 1.0
+
+
+def _scaled(xp: Namespace, x: Array) -> tuple[Array, float]:
+    """Divide centred features, which are used up, by a power of two near the largest entry; 0.0 if all are zero."""
     largest = max(number(xp.max(x)), -number(xp.min(x)))
     if largest == 0.0 or not math.isfinite(largest):
-        return x, 1.0
+        return x, largest and 1.0
     scale = 2.0 ** math.floor(math.log2(largest))
     x /= scale
     return x, scale
 
 
+_BLOCK_ENTRIES = 1 << 22
+"""Entries of a block of columns; large enough for products, small beside what does not fit into memory twice."""
+
+
+def column_blocks(xp: Namespace, x: Array, dtype: Any) -> Iterator[Array]:
+    """Blocks of columns of ``x`` (n, p), centred, in this type."""
+    n, p = x.shape
+    width = max(1, _BLOCK_ENTRIES // n)
+    for start in range(0, p, width):
+        yield center(xp, xp.astype(x[:, start : min(start + width, p)], dtype, copy=False))
+
+
+def centered_gram(xp: Namespace, x: Array, dtype: Any) -> tuple[Array, float]:
+    """Gram matrix (n, n) of the centred and scaled features, without a copy of all of them; and that scale.
+
+    As with ``center_and_scale``, but the power of two is that of the block of columns with the largest entry.
+    """
+    n = x.shape[0]
+    gram, scale = xp.zeros((n, n), dtype=dtype, device=array_api_compat.device(x)), 0.0
+    for block in column_blocks(xp, x, dtype):
+        block, own = _scaled(xp, block)
+        if own == 0.0:
+            continue  # nothing but constant columns
+        product = block @ block.T
+        if own > scale:
+            gram *= (scale / own) ** 2
+            scale = own
+        elif own < scale:
+            product *= (own / scale) ** 2
+        gram += product
+    return gram, scale or 1.0
+
+
 def frobenius_squared(xp: Namespace, x: Array) -> Array:
     """Sum of squares of all entries."""
     return xp.sum(x * x)
+
+
+def squared_lengths(x: Array) -> Array:
+    """|x_i|² (n,) of the examples (n, p)."""
+    return array_api_compat.array_namespace(x).vecdot(x, x)
 
 
 def number(x: Array) -> float:

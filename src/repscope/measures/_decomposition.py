@@ -2,84 +2,126 @@
 
 The left singular vectors of a centred representation span its column space. They come from the smaller of the
 p × p moments and the n × n Gram matrix where its condition allows, which is several times faster than an SVD of the
-n × p matrix, and from the SVD where it does not.
+n × p matrix, and from the SVD where it does not. Where examples far outnumber features the n × r vectors themselves are
+not even formed: all that is asked of two layers is U_XᵀU_Y, which follows from XᵀY.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import array_api_compat
 
-from repscope.measures._arrays import Array, Namespace, center_and_scale, detached, number, widest_float
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    center_and_scale,
+    centered_gram,
+    column_blocks,
+    detached,
+    number,
+    widest_float,
+)
 
 SAFE_EIGENVALUE_RATIO = 1e-6
 """Squaring the features squares their condition number; below this λ_min/λ_max the SVD itself is taken.
 
 An eigenvalue of relative size r and its vector are known to eps/r, here 2e-10. Features stored in single precision
 carry rounding of their own, 6e-8/√r, which is more wherever r is above the rank tolerance squared: their limit.
+The same bound decides whether U may stay a product: X·(V/S) is orthonormal to eps/r only, which then is the error of
+every canonical correlation; below it U is formed, and made orthonormal to rounding.
 """
+
+EXAMPLES_PER_FEATURE = 8
+"""From here on U stays a product: two p × p products more for each pair, for four n × p × p less for each layer."""
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Thin SVD of one centred representation X = U S Vᵀ, without V.
+    """Thin SVD of one centred representation X = U S Vᵀ.
 
     Attributes:
-        basis: U (n, r), orthonormal columns that span the centred column space, strongest first.
         singular_values: diagonal of S (r,), descending, in units of ``scale``.
         scale: A power of two near the largest entry of x, so that squares stay in range.
         shape: (n, p) of the representation.
+        left: U (n, r), orthonormal columns that span the centred column space, strongest first; or X over the scale.
+        rotation: V S⁻¹ (p, r), where ``left`` is X and U = X V S⁻¹; else None.
     """
 
-    basis: Array
     singular_values: Array
     scale: float
     shape: tuple[int, int]
+    left: Array
+    rotation: Array | None = None
+
+    @cached_property
+    def basis(self) -> Array:
+        """U (n, r)."""
+        if self.rotation is None:
+            return self.left
+        xp = array_api_compat.array_namespace(self.left)
+        return _orthonormalized(xp, self.left @ self.rotation)
 
     @property
     def rank(self) -> int:
         """Numerical rank r of the centred representation."""
-        return int(self.basis.shape[1])
+        return int(self.singular_values.shape[0])
 
     @property
     def full(self) -> bool:
         """Whether the columns span every direction that n centred examples have, n − 1 of them."""
         return self.rank >= self.shape[0] - 1
 
+    def leading(self, kept: int) -> Decomposition:
+        """The strongest components only."""
+        if self.rotation is None:
+            return replace(self, singular_values=self.singular_values[:kept], left=self.left[:, :kept])
+        return replace(self, singular_values=self.singular_values[:kept], rotation=self.rotation[:, :kept])
+
+    def coordinates(self, x: Array) -> Array:
+        """UᵀX (r, p) over the scale, for the checked representation (n, p) that was decomposed."""
+        xp = array_api_compat.array_namespace(self.left)
+        if self.rotation is not None:
+            return (self.singular_values**2)[:, None] * self.rotation.T  # VᵀS = S²(V S⁻¹)ᵀ
+        blocks = column_blocks(xp, detached(x), widest_float(xp, x))
+        return xp.concat([self.basis.T @ block for block in blocks], axis=1) / self.scale
+
+
+def overlap(x: Decomposition, y: Decomposition) -> Array:
+    """U_XᵀU_Y (r_x, r_y)."""
+    product = x.left.T @ y.left
+    if y.rotation is not None:
+        product = product @ y.rotation
+    return product if x.rotation is None else x.rotation.T @ product
+
 
 def decompose(x: Array) -> Decomposition:
-    """Decompose one checked representation (n, p) in the widest float."""
-    return decompose_with_features(x)[0]
-
-
-def decompose_with_features(x: Array, known: Decomposition | None = None) -> tuple[Decomposition, Array]:
-    """Decompose one checked representation, where that is not done; also the centred features (n, p) over the scale.
-
-    No gradient flows through either.
-    """
+    """Decompose one checked representation (n, p) in the widest float; no gradient flows through it."""
     xp = array_api_compat.array_namespace(x)
-    features, scale = center_and_scale(xp, detached(xp.astype(x, widest_float(xp, x), copy=False)))
-    if known is not None:
-        return known, features
-    n, p = features.shape
-    cut = _Cut(
-        tolerance=rank_tolerance(xp, x.dtype, features),
-        widened=xp.finfo(x.dtype).eps > xp.finfo(features.dtype).eps,
-    )
-    found = _from_moments(xp, features, cut) if p < n else _from_gram(xp, features, cut)
-    basis, singular = found if found is not None else _from_svd(xp, features, cut)
-    return Decomposition(basis, singular, scale, (n, p)), features
+    x, stored, wide = detached(x), x.dtype, widest_float(xp, x)
+    shape = n, p = tuple(x.shape)
+    cut = _Cut(tolerance=rank_tolerance(xp, stored, wide, shape), widened=xp.finfo(stored).eps > xp.finfo(wide).eps)
+    squares_resolve = cut.limit > 4 * math.sqrt(min(shape)) * float(xp.finfo(wide).eps)
+    if p >= n and squares_resolve:
+        gram, scale = centered_gram(xp, x, wide)
+        if (found := _from_gram(xp, gram, cut)) is not None:
+            return Decomposition(found[1], scale, shape, found[0])
+    features, scale = center_and_scale(xp, xp.astype(x, wide, copy=False))
+    if p < n and squares_resolve and (state := _from_moments(xp, features, cut)) is not None:
+        return replace(state, scale=scale, shape=shape)
+    basis, singular = _from_svd(xp, features, cut)
+    return Decomposition(singular, scale, shape, basis)
 
 
-def rank_tolerance(xp: Namespace, input_dtype: object, features: Array) -> float:
+def rank_tolerance(xp: Namespace, stored: object, wide: object, shape: tuple[int, ...]) -> float:
     """Singular values below this fraction of the largest are rounding: the one rule of rank.
 
     Rounding of the stored values moves singular values by at most about one eps of their type times the largest; the
     decomposition itself adds max(n, p) eps of the type it runs in.
     """
-    return float(4 * xp.finfo(input_dtype).eps + max(features.shape) * xp.finfo(features.dtype).eps)
+    return float(4 * xp.finfo(stored).eps + max(shape) * xp.finfo(wide).eps)
 
 
 @dataclass(frozen=True)
@@ -89,28 +131,47 @@ class _Cut:
     tolerance: float
     widened: bool
 
+    @property
+    def limit(self) -> float:
+        """Smallest λ/λ_max that is trusted; float32 features are kept down to their own rounding."""
+        return self.tolerance**2 if self.widened else SAFE_EIGENVALUE_RATIO
 
-def _from_moments(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array] | None:
+
+def _from_moments(xp: Namespace, features: Array, cut: _Cut) -> Decomposition | None:
     """From the eigenvectors of XᵀX (p, p), or None where they cannot be trusted."""
+    n, p = shape = tuple(features.shape)
     moments = features.T @ features
     # Constant columns are exact zeros after centring; they would force the slow route for nothing.
     alive = xp.nonzero(xp.linalg.diagonal(moments) > 0)[0]
-    if alive.shape[0] < features.shape[1]:
-        features = xp.take(features, alive, axis=1)
-        moments = xp.take(xp.take(moments, alive, axis=0), alive, axis=1)
     if alive.shape[0] == 0:
-        return features, xp.sum(features, axis=0)
+        return Decomposition(xp.sum(features[:, :0], axis=0), 1.0, shape, features[:, :0])
+    if alive.shape[0] < p:
+        moments = xp.take(xp.take(moments, alive, axis=0), alive, axis=1)
     found = _trusted_eigenpairs(xp, moments, cut, null_directions=0)
     if found is None:
         return None
     singular, vectors = found
-    return _orthonormalized(xp, (features @ vectors) / singular), singular
+    rotation = vectors / singular
+    if alive.shape[0] < p:
+        rotation = _spread(xp, rotation, alive, p)
+    state = Decomposition(singular, 1.0, shape, features, rotation)
+    smallest = number(singular[-1]) / number(singular[0])
+    if p * EXAMPLES_PER_FEATURE <= n and smallest**2 > SAFE_EIGENVALUE_RATIO:
+        return state
+    return Decomposition(singular, 1.0, shape, state.basis)
 
 
-def _from_gram(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array] | None:
-    """From the eigenvectors of XXᵀ (n, n), or None where they cannot be trusted."""
+def _spread(xp: Namespace, rows: Array, places: Array, count: int) -> Array:
+    """A matrix (count, r) of zeros with these rows at these places."""
+    device = array_api_compat.device(rows)
+    chosen = xp.arange(count, device=device)[:, None] == places[None, :]  # (count, k)
+    return xp.astype(chosen, rows.dtype) @ rows
+
+
+def _from_gram(xp: Namespace, gram: Array, cut: _Cut) -> tuple[Array, Array] | None:
+    """U and S from XXᵀ (n, n), or None where they cannot be trusted."""
     # Centred features leave out the direction of all ones, so one eigenvalue is always zero.
-    found = _trusted_eigenpairs(xp, features @ features.T, cut, null_directions=1)
+    found = _trusted_eigenpairs(xp, gram, cut, null_directions=1)
     return None if found is None else (found[1], found[0])
 
 
@@ -121,17 +182,13 @@ def _trusted_eigenpairs(
 
     None where an eigenvalue lies so low that squaring has blurred it.
     """
-    # Float32 features are kept down to their own rounding, which float64 squares still resolve.
-    limit = cut.tolerance**2 if cut.widened else SAFE_EIGENVALUE_RATIO
-    if limit <= 4 * math.sqrt(max(squared.shape)) * float(xp.finfo(squared.dtype).eps):
-        return None
     values, vectors = xp.linalg.eigh(squared)
     end = values.shape[0] - null_directions
     values, vectors = xp.flip(values)[:end], xp.flip(vectors, axis=1)[:, :end]
     largest = number(values[0]) if end else 0.0
     if largest <= 0.0:
         return None
-    rank = values[values > limit * largest].shape[0]
+    rank = values[values > cut.limit * largest].shape[0]
     if rank < end and not cut.widened:
         return None
     return xp.sqrt(values[:rank]), vectors[:, :rank]
@@ -140,7 +197,7 @@ def _trusted_eigenpairs(
 def _orthonormalized(xp: Namespace, basis: Array) -> Array:
     """One Cholesky-QR step: exact to rounding for columns that are orthonormal but for a small error."""
     factor = xp.linalg.cholesky(basis.T @ basis)  # (r, r), lower
-    return xp.linalg.solve(factor, basis.T).T
+    return basis @ xp.linalg.inv(factor).T  # near the identity, so its inverse is as good as a solution
 
 
 def _from_svd(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array]:

@@ -113,8 +113,9 @@ def _look(xp: Namespace, blocks: Iterable[Array], low: float, high: float, capac
         count = int(xp.count_nonzero(within))
         inside += count
         if count and held < capacity:
-            kept.append(block[within][: capacity - held])
-            held += kept[-1].shape[0]
+            room = min(count, capacity - held)
+            kept.append(block[within][:room])
+            held += room
     return _Window(low, high, below, inside, kept)
 
 

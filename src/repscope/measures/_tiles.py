@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 import array_api_compat
 import numpy as np
 
-from repscope.measures._arrays import Array, Namespace, center_and_scale, differentiable, number, widest_float
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    center_and_scale,
+    differentiable,
+    number,
+    squared_lengths,
+    widest_float,
+)
 from repscope.measures._selection import select
 from repscope.measures._sums import Matrix, PairSums, TileSums
 from repscope.measures.kernels import (
@@ -131,7 +139,8 @@ def _offset(xp: Namespace, gram: TiledGram) -> TiledGram:
         return gram
     sample = _sample(gram)
     everything = slice(0, sample.n)
-    typical = number(xp.mean(sample.block(everything, everything)))
+    # Without the diagonal: where the kernel is narrow, its ones are far from all other entries.
+    typical = number(xp.mean(pairs_of(xp, sample.block(everything, everything))))
     return replace(gram, offset=typical)
 
 
@@ -222,11 +231,6 @@ def squared_distances_between(
     products += lengths
     lengths *= share
     return xp.where(products <= lengths, xp.zeros_like(products[:1, :1]), products)
-
-
-def squared_lengths(x: Array) -> Array:
-    """|x_i|² (n,) of the examples (n, p)."""
-    return array_api_compat.array_namespace(x).sum(x * x, axis=1)
 
 
 def resolution(features: Array) -> float:

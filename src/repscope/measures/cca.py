@@ -8,7 +8,7 @@ of the paper's width p, so dead and duplicated units count for nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import array_api_compat
@@ -21,7 +21,7 @@ from repscope.measures._arrays import (
     frobenius_squared,
     undefined,
 )
-from repscope.measures._decomposition import Decomposition, decompose, decompose_with_features
+from repscope.measures._decomposition import Decomposition, decompose, overlap
 from repscope.measures._messages import check_choice, warn
 
 Summary: TypeAlias = Literal["r2", "mean"]
@@ -101,13 +101,13 @@ def cca(x: Array, y: Array, *, summary: Summary = "r2") -> Array:
 
 def score(state_x: Decomposition, state_y: Decomposition, *, summary: Summary = "r2", function: str = "cca") -> Array:
     """CCA of two prepared layers."""
-    xp = array_api_compat.array_namespace(state_x.basis)
+    xp = array_api_compat.array_namespace(state_x.left)
     if (nothing := _nothing_left(function, state_x, state_y)) is not None:
         return nothing
     warn_if_forced(function, state_x, state_y)
     fewest = min(state_x.rank, state_y.rank)
     if summary == "r2" and not (state_x.full or state_y.full):
-        return frobenius_squared(xp, state_x.basis.T @ state_y.basis) / fewest
+        return frobenius_squared(xp, overlap(state_x, state_y)) / fewest
     correlations = _correlations(xp, state_x, state_y)
     return xp.sum(correlations * correlations if summary == "r2" else correlations) / fewest
 
@@ -161,11 +161,11 @@ def truncate(state: Decomposition, variance: float) -> Decomposition:
     """Keep the smallest number of leading components whose share of the variance reaches ``variance``."""
     if state.rank == 0 or variance == 1:
         return state
-    xp = array_api_compat.array_namespace(state.basis)
+    xp = array_api_compat.array_namespace(state.left)
     shares = state.singular_values**2
     cumulative = xp.cumulative_sum(shares)
     kept = cumulative[cumulative < variance * cumulative[-1]].shape[0] + 1
-    return replace(state, basis=state.basis[:, :kept], singular_values=state.singular_values[:kept])
+    return state.leading(kept)
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ class PWCCAState:
 
 def prepare_pwcca(x: Array, *, decomposition: Decomposition | None = None) -> PWCCAState:
     """Decompose one layer and keep its units for the weights of eq. 9."""
-    state, features = decompose_with_features(x, decomposition)
-    return PWCCAState(state, None if state.full else state.basis.T @ features)
+    state = prepare(x, decomposition=decomposition)
+    return PWCCAState(state, None if state.full else state.coordinates(x))
 
 
 def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
@@ -191,10 +191,10 @@ def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
     if (nothing := _nothing_left("pwcca", x, y)) is not None:
         return nothing
     warn_if_forced("pwcca", x, y)
-    xp = array_api_compat.array_namespace(x.basis)
+    xp = array_api_compat.array_namespace(x.left)
     if state_x.coordinates is None or y.full:
         return xp.mean(_correlations(xp, x, y))
-    left, correlations, _ = xp.linalg.svd(x.basis.T @ y.basis, full_matrices=False)
+    left, correlations, _ = xp.linalg.svd(overlap(x, y), full_matrices=False)
     weights = xp.sum(xp.abs(left.T @ state_x.coordinates), axis=1)  # α_i = Σ_j |⟨h_i, x_j⟩|, H = U left
     return xp.sum(weights * correlations) / xp.sum(weights)
 
@@ -277,9 +277,9 @@ def score_canonical_ridge(
     """Canonical ridge of two prepared layers."""
     if (nothing := _nothing_left("canonical_ridge", state_x, state_y)) is not None:
         return nothing
-    xp = array_api_compat.array_namespace(state_x.basis)
+    xp = array_api_compat.array_namespace(state_x.left)
     a, b = _shrinkage(xp, state_x, kappa_x), _shrinkage(xp, state_y, kappa_y)
-    aligned = (state_x.basis * xp.sqrt(a)).T @ (state_y.basis * xp.sqrt(b))
+    aligned = xp.sqrt(a)[:, None] * overlap(state_x, state_y) * xp.sqrt(b)[None, :]
     fewest = min(state_x.rank, state_y.rank)
     if normalizer == "matched":
         largest = xp.sum(a[:fewest] * b[:fewest])
@@ -304,7 +304,7 @@ def _correlations(xp: Namespace, state_x: Decomposition, state_y: Decomposition)
         # One basis spans all centred directions, so the other lies inside it (Theorem 1).
         smaller = state_x if state_x.rank <= state_y.rank else state_y
         return xp.ones_like(smaller.singular_values)
-    return xp.linalg.svdvals(state_x.basis.T @ state_y.basis)
+    return xp.linalg.svdvals(overlap(state_x, state_y))
 
 
 def warn_if_forced(function: str, state_x: Decomposition, state_y: Decomposition) -> None:
@@ -323,7 +323,7 @@ def warn_if_forced(function: str, state_x: Decomposition, state_y: Decomposition
 def _nothing_left(function: str, state_x: Decomposition, state_y: Decomposition) -> Array | None:
     for name, state in (("x", state_x), ("y", state_y)):
         if state.rank == 0:
-            return undefined(function, f"all rows of {name} are equal (0/0).", state.basis)
+            return undefined(function, f"all rows of {name} are equal (0/0).", state.singular_values)
     return None
 
 

@@ -18,9 +18,12 @@ from repscope.measures._arrays import (
     Array,
     Namespace,
     center_and_scale,
+    centered_gram,
     check_pair,
+    differentiable,
     frobenius_squared,
     number,
+    squared_lengths,
     widest_float,
 )
 from repscope.measures._tiles import TiledGram, pair_sums, tile, worth_tiling
@@ -82,6 +85,7 @@ class HSICState:
         estimator: Which HSIC the pair will give.
         n: Number of examples.
         features: Centred features (n, p) of a linear kernel, or None.
+        squares: Squared lengths (n,) of these features, the diagonal of the Gram matrix, or None.
         gram: Centred Gram matrix (n, n), or None where the features stand for it.
         unit: HSIC is to be multiplied by this power of two (see ``center_and_scale``).
         self_product: ⟨K̃, K̃⟩ of this layer with itself, in the same unit.
@@ -91,6 +95,7 @@ class HSICState:
     estimator: Estimator
     n: int
     features: Array | None
+    squares: Array | None
     gram: Array | None
     unit: float
     self_product: Array
@@ -133,15 +138,20 @@ def prepare_linear(x: Array, *, estimator: Estimator = "unbiased", form: Form = 
     """As :func:`prepare`, for the linear kernel."""
     xp = array_api_compat.array_namespace(x)
     n, p = x.shape
-    features, scale = center_and_scale(xp, x)
     if form == "features" or (form == "auto" and p < n):
+        features, scale = center_and_scale(xp, x)
         state = _from_features(features, scale * scale, estimator)
         if state is not None:
             return state
         wide = xp.astype(x, widest_float(xp, x), copy=False)
         if wide.dtype != x.dtype:
             return prepare_linear(wide, estimator=estimator, form=form)
-    return _from_gram(features @ features.T, scale * scale, estimator)
+    if differentiable(x):
+        features, scale = center_and_scale(xp, x)
+        gram = features @ features.T
+    else:
+        gram, scale = centered_gram(xp, x, x.dtype)
+    return _from_gram(gram, scale * scale, estimator)
 
 
 def _from_features(features: Array, unit: float, estimator: Estimator) -> HSICState | None:
@@ -150,11 +160,12 @@ def _from_features(features: Array, unit: float, estimator: Estimator) -> HSICSt
     full = frobenius_squared(xp, features.T @ features)
     vanishes = number(full) == 0.0
     if estimator == "biased" or vanishes:
-        return HSICState(estimator, features.shape[0], features, None, unit, full, vanishes)
-    product = full - _diagonal_share(xp, features, features)
+        return HSICState(estimator, features.shape[0], features, None, None, unit, full, vanishes)
+    squares = squared_lengths(features)
+    product = full - _diagonal_share(xp, squares, squares)
     if number(product) < DIGITS_KEPT * float(xp.finfo(features.dtype).eps) * number(full):
         return None
-    return HSICState(estimator, features.shape[0], features, None, unit, product, False)
+    return HSICState(estimator, features.shape[0], features, squares, None, unit, product, False)
 
 
 def _from_gram(gram: Array, unit: float, estimator: Estimator) -> HSICState:
@@ -162,7 +173,7 @@ def _from_gram(gram: Array, unit: float, estimator: Estimator) -> HSICState:
     centered = center_gram(gram, estimator)
     product = frobenius_squared(xp, centered)
     return HSICState(
-        estimator, gram.shape[0], None, centered, unit, product, _gram_vanishes(xp, gram, product, estimator)
+        estimator, gram.shape[0], None, None, centered, unit, product, _gram_vanishes(xp, gram, product, estimator)
     )
 
 
@@ -187,7 +198,10 @@ def product(state_x: State, state_y: State) -> Array:
         dtype = xp.result_type(x, y)
         x, y = xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
     full = frobenius_squared(xp, x.T @ y)
-    return full if state_x.estimator == "biased" else full - _diagonal_share(xp, x, y)
+    if state_x.squares is None or state_y.squares is None:
+        return full
+    k, l = (xp.astype(state.squares, full.dtype, copy=False) for state in (state_x, state_y))  # noqa: E741
+    return full - _diagonal_share(xp, k, l)
 
 
 def _held(state: State) -> HSICState:
@@ -207,8 +221,12 @@ def _tiled_products(state_x: TiledState, state_y: TiledState) -> Products:
         return Products(nothing, nothing, nothing, (False, False))
     sums = pair_sums([state_x.gram, state_y.gram])
     found = sums.centered_products(state_x.estimator)
-    x, y = sums.vanishing(state_x.estimator, like.dtype.itemsize)
-    return Products(scalar(found[0, 1]), scalar(found[0, 0]), scalar(found[1, 1]), (bool(x), bool(y)))
+    cancelled = sums.vanishing(state_x.estimator, xp.finfo(like.dtype).bits // 8)
+    x, y = (
+        bool(gone) or math.sqrt(max(own, 0.0)) <= _rounding(xp, like.dtype, state.n, state.gram.offset)
+        for gone, own, state in zip(cancelled, found.diagonal(), (state_x, state_y), strict=True)
+    )
+    return Products(scalar(found[0, 1]), scalar(found[0, 0]), scalar(found[1, 1]), (x, y))
 
 
 def score(state_x: State, state_y: State) -> Array:
@@ -279,16 +297,18 @@ def _gram_of(state: HSICState) -> Array:
     return center_gram(state.features @ state.features.T, state.estimator)
 
 
-def _diagonal_share(xp: Namespace, x: Array, y: Array) -> Array:
-    """What U-centring takes from ‖XᵀY‖_F² = ⟨K, L⟩ of centred features (n, p), (n, q)."""
-    n = x.shape[0]
-    k, l = xp.sum(x * x, axis=1), xp.sum(y * y, axis=1)  # noqa: E741  # diagonals of K and L
+def _diagonal_share(xp: Namespace, k: Array, l: Array) -> Array:  # noqa: E741
+    """What U-centring takes from ‖XᵀY‖_F² = ⟨K, L⟩ of centred features; k, l (n,) are the diagonals of K and L."""
+    n = k.shape[0]
     return n / (n - 2) * xp.sum(k * l) - xp.sum(k) * xp.sum(l) / ((n - 1) * (n - 2))
 
 
 def _gram_vanishes(xp: Namespace, gram: Array, product: Array, estimator: Estimator) -> bool:
-    # Centring a constant matrix leaves rounding: entries of a few eps times the largest entry centred.
     used = without_diagonal(xp, gram) if estimator == "unbiased" else gram
     largest = max(number(xp.max(used)), -number(xp.min(used)))
-    rounding = 4 * float(xp.finfo(gram.dtype).eps) * largest
-    return math.sqrt(number(product)) <= int(gram.shape[0]) * rounding
+    return math.sqrt(number(product)) <= _rounding(xp, gram.dtype, int(gram.shape[0]), largest)
+
+
+def _rounding(xp: Namespace, dtype: object, n: int, largest: float) -> float:
+    """Norm of what is left when a constant matrix (n, n) is centred: entries of a few eps times the largest."""
+    return n * 4 * float(xp.finfo(dtype).eps) * abs(largest)

@@ -17,7 +17,7 @@ from repscope.measures._arrays import (
     undefined,
     widest_float,
 )
-from repscope.measures._decomposition import Decomposition, decompose
+from repscope.measures._decomposition import Decomposition, decompose, overlap
 from repscope.measures._messages import warn
 
 
@@ -46,11 +46,15 @@ def prepare(x: Array, *, decomposition: Decomposition | None = None) -> Regressi
 def score(state_x: RegressionState, state_y: RegressionState) -> Array:
     """R² of predicting the first prepared layer from the second."""
     x, y = state_x.decomposition, state_y.decomposition
-    xp = array_api_compat.array_namespace(x.basis)
+    xp = array_api_compat.array_namespace(x.left)
     if x.rank == 0:
-        return undefined("linear_regression", "all rows of x are equal, there is nothing to predict (0/0).", x.basis)
+        return undefined(
+            "linear_regression", "all rows of x are equal, there is nothing to predict (0/0).", x.singular_values
+        )
     if y.rank == 0:
-        return undefined("linear_regression", "all rows of y are equal, there is nothing to predict from.", x.basis)
+        return undefined(
+            "linear_regression", "all rows of y are equal, there is nothing to predict from.", x.singular_values
+        )
     n, q = y.shape
     if y.full:
         warn(
@@ -63,8 +67,8 @@ def score(state_x: RegressionState, state_y: RegressionState) -> Array:
     energy = frobenius_squared(xp, x.singular_values)
     if y.full:
         return energy / energy  # the design spans every direction: the product would come to the same
-    target = x.basis * x.singular_values  # (n, r): as good as x itself, it differs by a rotation of the columns
-    return frobenius_squared(xp, y.basis.T @ target) / energy
+    # U S is as good a target as x itself, from which it differs by a rotation of the columns.
+    return frobenius_squared(xp, overlap(y, x) * x.singular_values) / energy
 
 
 def _differentiable_score(state_x: RegressionState, state_y: RegressionState) -> Array:
