@@ -12,9 +12,10 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from repscope.errors import FileFormatError, InputError  # noqa: E402
+from repscope.studies.augmentation import RandomShift  # noqa: E402
 from repscope.studies.digits import load_digits  # noqa: E402
 from repscope.studies.networks import tiny10  # noqa: E402
-from repscope.studies.training import RandomShift, accuracy, one_cycle, train  # noqa: E402
+from repscope.studies.training import accuracy, one_cycle, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
