@@ -45,7 +45,7 @@ class FlipAndCrop:
         flip: Whether left and right are exchanged, in half of the images on average.
     """
 
-    pixels: int = 4
+    pixels: int = 2
     flip: bool = True
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:

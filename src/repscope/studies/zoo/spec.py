@@ -142,11 +142,11 @@ class Recipe:
         precision: ``"auto"``: ``"bfloat16"`` on a GPU or a processor with instructions for it, else ``"float32"``.
     """
 
-    epochs: int = 20
+    epochs: int = 24
     batch_size: int = 128
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
-    crop: int = 4
+    crop: int = 2
     flip: bool = True
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
