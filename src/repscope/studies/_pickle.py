@@ -1,6 +1,6 @@
 """Read the pickles in which CIFAR's python version is published, without running anything in them.
 
-A pickle is a program: it may name any function of any module and call it. These files name three, to rebuild
+A pickle is a program: it may name any function of any module and call it. These files name a few, to rebuild
 numpy arrays of bytes; here inert stand-ins take their place, and any other name is refused.
 """
 
@@ -47,10 +47,18 @@ def _empty_array(*_: object) -> _Array:
     return _Array()
 
 
+def _encoded(text: object, encoding: object) -> bytes:
+    """Stands for ``_codecs.encode``, with which Python 3 writes bytes in the protocol of Python 2."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError(f"it encodes a {type(text).__name__} as {encoding!r}")
+    return text.encode("latin1")
+
+
 class _Reader(pickle.Unpickler):
     known: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): _empty_array,
         ("numpy._core.multiarray", "_reconstruct"): _empty_array,  # as numpy 2 writes it
+        ("_codecs", "encode"): _encoded,
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _Type,
     }
