@@ -109,7 +109,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         state = "the one before is whole" if path.exists() else "nothing was written"
         raise InputError(
             f"{function}: '{path}' must be writable, with {len(content):,} bytes free on the disk, got "
-            f"{error.strerror or error}; {state}. Make room and run the same again: it continues from there."
+            f"{error.strerror or error}; {state}. Make it so and run the same again: it continues from there."
         ) from error
 
 

@@ -125,8 +125,9 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
     try:
         model.load_state_dict(load_file(path))
     except RuntimeError as error:
+        reason = " ".join(str(error).split())
         raise FileFormatError(
-            f"load: '{path}' must hold the weights of {spec.name}, got others ({error}). It was changed by hand or "
+            f"load: '{path}' must hold the weights of {spec.name}, got others ({reason}). It was changed by hand or "
             "made by another version."
         ) from error
     return TrainedNetwork(
