@@ -5,6 +5,7 @@ Every reader gives the same: uint8 images (n, 3, 32, 32), red, green, blue, in t
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import tarfile
@@ -237,8 +238,6 @@ def _read_binary(source: Source, content: Opener, place: str) -> Found:
 
 def _read_python(source: Source, content: Opener, place: str) -> Found:
     def dictionary(name: str, *keys: str) -> list[Any]:
-        import io
-
         try:
             held = read_dictionary(io.BytesIO(content(name)))
         except pickle.UnpicklingError as error:

@@ -173,6 +173,12 @@ def test_impossible_arguments_are_refused(digits, tmp_path, values, message):
         trained(**{"spec": SPEC, "images": digits, "recipe": RECIPE, "seeds": [0], "folder": tmp_path} | values)
 
 
+def test_a_folder_that_is_a_file_is_refused(digits, tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(InputError, match=r"trained: folder must be a folder or the name of a new one, got '.*taken'"):
+        trained(SPEC, digits, RECIPE, [3], tmp_path / "taken")
+
+
 def test_damaged_and_foreign_files_are_refused(networks, digits, tmp_path):
     path = tmp_path / networks[0].file.name
     with pytest.raises(InputError, match=r"load: path must be the file of a trained network, got .*does not exist"):

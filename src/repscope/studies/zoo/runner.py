@@ -66,7 +66,7 @@ def trained(
         >>> from repscope.studies.datasets import load_images
         >>> digits = load_images("digits")
         >>> spec, recipe = NetworkSpec("tiny10", {"width": 4}), Recipe.for_images("digits", epochs=1)
-        >>> [network.seed for network in trained(spec, digits, recipe, [0, 1], folder)]
+        >>> [network.seed for network in trained(spec, digits, recipe, [0, 1], "networks")]
         [0, 1]
     """
     seeds = _checked_seeds(seeds)
@@ -74,7 +74,7 @@ def trained(
     if jobs is not None and jobs < 1:
         raise InputError(f"trained: jobs must be at least 1, got {jobs}.")
     job = Job(spec, images, recipe, Path(folder), limit, _device(device))
-    job.folder.mkdir(parents=True, exist_ok=True)
+    _make(job.folder)
     missing = [seed for seed in seeds if not _stored(job, seed)]
     if missing:
         workers = min(jobs or _jobs(job), len(missing))
@@ -110,6 +110,15 @@ def _in_processes(job: Job, seeds: Sequence[int], workers: int, report: Report) 
                 report.epoch(seed, Epoch(**event["epoch"]))
             else:
                 report.done(seed, event["accuracy"])
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"trained: folder must be a folder or the name of a new one, got '{folder}' ({error.strerror or error})."
+        ) from error
 
 
 def _checked_seeds(seeds: Sequence[int]) -> list[int]:
