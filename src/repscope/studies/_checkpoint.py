@@ -85,6 +85,17 @@ class Checkpoint:
         return record
 
 
+def epochs_saved(path: Path) -> int:
+    """Number of epochs that a checkpoint holds; 0 where there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return len(json.loads((file.metadata() or {})["record"]))
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return 0
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, function: str) -> None:
     """Write a safetensors file whole or not at all; an older one of that name stays until the new one is whole.
 

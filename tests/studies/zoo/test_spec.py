@@ -74,6 +74,11 @@ def test_recipes_differ_by_data_set_and_json_brings_them_back():
     assert Recipe.from_json(json.loads(json.dumps(digits.as_json()))) == digits
 
 
+def test_without_batch_normalisation_the_steps_are_shorter():
+    assert Recipe.for_images("cifar10", batch_norm=False).learning_rate == Recipe().learning_rate / 5
+    assert Recipe.for_images("digits", batch_norm=False, learning_rate=0.3).learning_rate == 0.3
+
+
 def test_the_augmentation_of_a_recipe():
     assert Recipe(crop=3).augmentation == FlipAndCrop(3, True)
     assert Recipe(crop=0).augmentation == FlipAndCrop(0, True)

@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         spec = NetworkSpec(options.network, dict(_option(text) for text in options.option))
-        recipe = Recipe.for_images(options.data, **changes)
+        batch_norm = spec.options.get("batch_norm", True)
+        recipe = Recipe.for_images(options.data, batch_norm=batch_norm, **changes)
         seeds = _seeds(options.seeds)
         images = load_images(options.data, options.data_dir, download=options.download)
         for note in images.notes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from repscope.studies.training import Epoch
@@ -15,22 +15,18 @@ class Report:
 
     Args:
         heading: What is trained.
-        networks: How many are still to be trained.
-        epochs: Epochs of each.
+        epochs: Epochs that all networks together have still to go through.
         examples: Images of an epoch.
         workers: How many train at once.
         show: True: bars on a terminal, else lines; None: bars on a terminal, else nothing; False: nothing.
     """
 
-    def __init__(
-        self, heading: str, *, networks: int, epochs: int, examples: int, workers: int, show: bool | None
-    ) -> None:
+    def __init__(self, heading: str, *, epochs: int, examples: int, workers: int, show: bool | None) -> None:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._speaks = terminal if show is None else show
         self._bars = self._speaks and terminal
         self._heading = heading
-        self._left = networks * epochs
-        self._epochs = epochs
+        self._left = epochs
         self._examples = examples
         self._workers = workers
         self._seconds: list[float] = []
@@ -41,14 +37,19 @@ class Report:
     def __enter__(self) -> Report:
         self._say(self._heading)
         if self._bars and self._left:
-            try:
-                from rich.console import Console
-                from rich.progress import Progress
-            except ImportError:
-                return self
-            self._progress = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True))
-            self._task = self._progress.add_task("Training", total=self._left)
+            with suppress(ImportError):
+                self._start_bar()
         return self
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.errors import LiveError
+        from rich.progress import Progress
+
+        progress = Progress(console=Console(stderr=True), transient=True)
+        with suppress(LiveError):  # the caller shows a display of their own
+            self._progress = self._stack.enter_context(progress)
+            self._task = progress.add_task("Training", total=self._left)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from repscope.errors import InputError
+from repscope.studies._checkpoint import epochs_saved
 from repscope.studies.datasets import ImageSet
 from repscope.studies.training import Epoch
 from repscope.studies.zoo import _pool
@@ -80,8 +81,7 @@ def trained(
         workers = min(jobs or _jobs(job), len(missing))
         with Report(
             _heading(job, len(missing), workers),
-            networks=len(missing),
-            epochs=recipe.epochs,
+            epochs=sum(recipe.epochs - epochs_saved(job.checkpoint(seed)) for seed in missing),
             examples=job.examples,
             workers=workers,
             show=progress,
