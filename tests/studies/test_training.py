@@ -12,9 +12,10 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from repscope.errors import FileFormatError, InputError  # noqa: E402
+from repscope.studies.augmentation import RandomShift  # noqa: E402
 from repscope.studies.digits import load_digits  # noqa: E402
 from repscope.studies.networks import tiny10  # noqa: E402
-from repscope.studies.training import RandomShift, accuracy, one_cycle, train  # noqa: E402
+from repscope.studies.training import accuracy, images_per_second, one_cycle, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,9 @@ def test_a_failed_write_leaves_the_previous_checkpoint_whole(digits, tmp_path, m
         ({"batch_size": 32}, "batch_size"),
         ({"learning_rate": 0.2}, "learning_rate"),
         ({"augment": RandomShift(2)}, "augment"),
+        ({"weight_decay": 1e-4}, "weight_decay"),
+        ({"decay_all": False}, "decay_all"),
+        ({"precision": "bfloat16"}, "precision"),
     ],
 )
 def test_a_checkpoint_of_another_recipe_is_refused(digits, tmp_path, change, named):
@@ -247,20 +251,6 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert (np.diff(curve[peak:]) < 0).all()
 
 
-def test_random_shift_moves_each_image_as_a_whole_and_repeats_the_edge():
-    images = torch.arange(2 * 3 * 4 * 5, dtype=torch.float32).reshape(2, 3, 4, 5)
-    found = set()
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(60):
-        for image, shifted in zip(images, RandomShift(1)(images, generator), strict=True):
-            padded = nn.functional.pad(image[None], [1] * 4, mode="replicate")[0]
-            crops = {(dy, dx): padded[:, dy : dy + 4, dx : dx + 5] for dy in range(3) for dx in range(3)}
-            matches = [shift for shift, crop in crops.items() if torch.equal(crop, shifted)]
-            assert len(matches) == 1
-            found.add(matches[0])
-    assert len(found) == 9
-
-
 def test_accuracy_is_the_share_of_right_answers_and_leaves_the_flags_alone():
     class Echo(nn.Module):
         def __init__(self):
@@ -290,6 +280,88 @@ def test_wrong_shapes_and_options_are_refused(digits):
     for option in ("epochs", "batch_size", "learning_rate"):
         with pytest.raises(InputError, match=f"train: {option} must be positive, got 0"):
             train(network(), images, labels, **{option: 0})
+
+
+def test_unknown_precision_and_negative_decay_are_refused(digits):
+    with pytest.raises(InputError, match=r"train: precision must be one of float32, bfloat16, got 'float16'"):
+        train(network(), *digits, precision="float16")
+    with pytest.raises(InputError, match=r"train: weight_decay must be 0 or more, got -0.1"):
+        train(network(), *digits, weight_decay=-0.1)
+
+
+class _Flat(nn.Module):
+    """Logits that depend on no parameter, so that only the weight decay moves the parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.ones(2, 2))
+        self.vector = nn.Parameter(torch.ones(2))
+
+    def forward(self, images):
+        return 0 * (self.matrix.sum() + self.vector.sum()) + torch.zeros(len(images), 2)
+
+
+@pytest.mark.parametrize(("decay_all", "spared"), [(True, False), (False, True)])
+def test_weight_decay_spares_vectors_if_asked_to(decay_all, spared):
+    model = _Flat()
+    images, labels = np.zeros((4, 1, 1, 1), np.float32), np.zeros(4, int)
+    train(model, images, labels, epochs=1, batch_size=4, learning_rate=0.5, weight_decay=0.1, decay_all=decay_all)
+    rate = 0.5 * one_cycle(0.5)  # the only step stands in the middle; Nesterov makes it 1 + 0.9 times as long
+    np.testing.assert_allclose(model.matrix.detach(), 1 - rate * 0.1 * 1.9, rtol=1e-6)
+    np.testing.assert_allclose(model.vector.detach(), 1 if spared else 1 - rate * 0.1 * 1.9, rtol=1e-6)
+
+
+def test_half_precision_computes_the_logits_in_16_bits_and_keeps_the_weights_in_32(digits):
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, images):
+            logits = self.net(images)
+            seen.append(logits.dtype)
+            return logits
+
+    model = Spy()
+    record = train(model, *digits, epochs=3, precision="bfloat16")
+    assert set(seen) == {torch.bfloat16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert record.final_loss < record.epochs[0].loss
+    exact = train(network(), *digits, epochs=3)
+    np.testing.assert_allclose(record.final_loss, exact.final_loss, rtol=0.2)
+
+
+def test_measuring_the_speed_leaves_the_model_and_the_random_state_alone(digits):
+    model, before = network(), torch.random.get_rng_state()
+    rate = images_per_second(model, *digits, augment=RandomShift(1), seconds=0.01)
+    assert 10 < rate < 1e7
+    assert_same_weights(model, network())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_full_disk_ends_with_a_message_and_the_checkpoint_before(digits, tmp_path, monkeypatch):
+    path = tmp_path / "run.safetensors"
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    def fill_the_disk(_):
+        monkeypatch.setattr("os.fsync", full)
+
+    with pytest.raises(
+        InputError, match=r"run\.safetensors' must be writable, .*No space left on device; the one before"
+    ):
+        train(network(), *digits, epochs=3, checkpoint=path, progress=fill_the_disk)
+    monkeypatch.undo()
+    assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
+    resumed, whole = network(), network()
+    seen = []
+    train(resumed, *digits, epochs=3, checkpoint=path, progress=seen.append)
+    assert [epoch.number for epoch in seen] == [2, 3]
+    train(whole, *digits, epochs=3)
+    assert_same_weights(whole, resumed)
 
 
 def test_a_loss_that_is_not_finite_is_an_error(digits):

@@ -1,7 +1,8 @@
 """Published experiments as code that runs: data, networks, training and the statistics of each study.
 
-:mod:`~repscope.studies.digits` and :mod:`~repscope.studies.identification` need numpy only;
-:mod:`~repscope.studies.networks` and :mod:`~repscope.studies.training` need PyTorch.
+:mod:`~repscope.studies.digits`, :mod:`~repscope.studies.datasets` and :mod:`~repscope.studies.identification` need
+numpy only; :mod:`~repscope.studies.networks`, :mod:`~repscope.studies.training` and :mod:`~repscope.studies.zoo` need
+PyTorch.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,11 @@ class Checkpoint:
 
     def save(self, record: list[dict[str, Any]]) -> None:
         """Write the present state and ``record`` (JSON values), replacing the file in one step."""
-        from safetensors.torch import save_file
-
         tensors = {_MODEL + name: value for name, value in self._model.state_dict().items()}
         for name, parameter in self._model.named_parameters():
             tensors[_MOMENTUM + name] = self._optimizer.state[parameter]["momentum_buffer"]
         metadata = {"format": _FORMAT, "recipe": json.dumps(self._recipe), "record": json.dumps(record)}
-        partial = self.path.with_name(self.path.name + ".partial")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
-        os.replace(partial, self.path)
+        write(self.path, tensors, metadata, function="train")
 
     def load(self) -> list[dict[str, Any]]:
         """Put the saved state into model and optimizer and return the record.
@@ -86,6 +83,45 @@ class Checkpoint:
             self._optimizer.state[parameter]["momentum_buffer"] = buffer
         record: list[dict[str, Any]] = json.loads(metadata["record"])
         return record
+
+
+def epochs_saved(path: Path) -> int:
+    """Number of epochs that a checkpoint holds; 0 where there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return len(json.loads((file.metadata() or {})["record"]))
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return 0
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, function: str) -> None:
+    """Write a safetensors file whole or not at all; an older one of that name stays until the new one is whole.
+
+    Raises:
+        InputError: The file cannot be written, because the disk is full for instance.
+    """
+    from safetensors.torch import save
+
+    content = save({name: value.contiguous() for name, value in tensors.items()}, dict(metadata))
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        state = "the one before is whole" if path.exists() else "nothing was written"
+        raise InputError(
+            f"{function}: '{path}' must be writable, with {len(content):,} bytes free on the disk, got "
+            f"{error.strerror or error}; {state}. Make it so and run the same again: it continues from there."
+        ) from error
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

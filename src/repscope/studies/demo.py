@@ -174,8 +174,9 @@ def _train(
 ) -> tuple[dict[str, nn.Module], tuple[TrainedNetwork, ...]]:
     import torch
 
+    from repscope.studies.augmentation import RandomShift
     from repscope.studies.networks import tiny10
-    from repscope.studies.training import RandomShift, accuracy, train
+    from repscope.studies.training import accuracy, train
 
     images, labels = load_digits(IMAGE_SIZE)
     models: dict[str, nn.Module] = {}

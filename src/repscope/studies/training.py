@@ -6,13 +6,15 @@ the same network, bit for bit, as one that was not (on the same machine with the
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,19 +25,14 @@ from torch.nn import functional
 from repscope.errors import InputError
 from repscope.studies._checkpoint import Checkpoint, digest
 from repscope.studies._random import random_state
+from repscope.studies.augmentation import Augmentation
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARM_UP = 0.25
 """Share of the steps in which the learning rate rises."""
 
-
-class Augmentation(Protocol):
-    """Changes a batch of images at random, drawing from the given generator only."""
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return changed copies of ``images``, shape (n, c, h, w)."""
-        ...
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +86,9 @@ def train(
     learning_rate: float = 0.1,
     seed: int = 0,
     augment: Augmentation | None = None,
+    weight_decay: float = WEIGHT_DECAY,
+    decay_all: bool = True,
+    precision: Precision = "float32",
     progress: Callable[[Epoch], None] | None = None,
     checkpoint: Path | str | None = None,
     resume: bool = True,
@@ -96,9 +96,8 @@ def train(
     """Train a classifier in place by SGD with Nesterov momentum and a one-cycle learning rate.
 
     The learning rate rises linearly over the first quarter of the steps and falls to zero along a cosine;
-    momentum is 0.9, and weight decay 5·10⁻⁴ on all parameters. Each epoch visits every example once, in
-    an order drawn from the seed, in batches of nearly equal size. PyTorch's global random state is the
-    same before and after.
+    momentum is 0.9. Each epoch visits every example once, in an order drawn from the seed, in batches of
+    nearly equal size. PyTorch's global random state is the same before and after.
 
     Args:
         model: The network, on the device where it shall be trained; its weights at the call are the start.
@@ -108,7 +107,11 @@ def train(
         batch_size: Largest number of examples in a batch, at least 1.
         learning_rate: Peak of the learning rate.
         seed: Decides order, augmentation and dropout.
-        augment: Applied to every training batch, e.g. :class:`RandomShift`.
+        augment: Applied to every training batch, e.g. :class:`~repscope.studies.augmentation.FlipAndCrop`.
+        weight_decay: Multiple of each parameter that is added to its gradient; at least 0.
+        decay_all: Decay every parameter; False: those with two axes or more only, which leaves out biases and
+            the scales and shifts of batch normalisation.
+        precision: ``"bfloat16"``: convolutions and products in 16 bits, weights and sums in 32 (autocast).
         progress: Called after every epoch.
         checkpoint: File (.safetensors) written after every epoch: weights, optimizer state and record. It is
             written under a temporary name and renamed, so an interruption leaves the previous one whole.
@@ -133,8 +136,9 @@ def train(
     device = next(model.parameters()).device
     images, labels = _as_tensors("train", images, labels, device)
     _check_positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    _check_options(weight_decay, precision)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
+    optimizer = _sgd(model, weight_decay, decay_all)
     done: list[Epoch] = []
     saver = None
     if checkpoint is not None:
@@ -144,6 +148,9 @@ def train(
             "learning_rate": learning_rate,
             "seed": seed,
             "augment": repr(augment),
+            "weight_decay": weight_decay,
+            "decay_all": decay_all,
+            "precision": precision,
             "data": digest([images, labels]),
             "initial weights": digest(model.state_dict().values()),
         }
@@ -159,8 +166,8 @@ def train(
             for index in range(batches)
         ]
         epoch_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        with random_state(epoch_seed, device):  # for layers that draw at random, such as dropout
-            loss, right = _one_pass(model, optimizer, images, labels, rates, epoch_seed, augment)
+        with random_state(epoch_seed, device), _repeatable(device):  # random for layers such as dropout
+            loss, right = _one_pass(model, optimizer, images, labels, rates, epoch_seed, augment, precision)
         if not math.isfinite(loss):
             raise InputError(
                 f"train: learning_rate must keep the loss finite, got {learning_rate} and a loss of {loss} "
@@ -174,6 +181,59 @@ def train(
     return TrainingRecord(tuple(done))
 
 
+def images_per_second(
+    model: nn.Module,
+    images: NDArray[np.float32] | Tensor,
+    labels: NDArray[np.integer] | Tensor,
+    *,
+    batch_size: int = 64,
+    augment: Augmentation | None = None,
+    precision: Precision = "float32",
+    seconds: float = 1.0,
+) -> float:
+    """Measure how fast :func:`train` would go, by a few of its batches on a copy of the model.
+
+    Args:
+        model: Left as it is.
+        images: As for :func:`train`.
+        labels: As for :func:`train`.
+        batch_size: As for :func:`train`.
+        augment: As for :func:`train`.
+        precision: As for :func:`train`.
+        seconds: How long to measure at least, after two batches that do not count.
+
+    Returns:
+        Training images a second.
+    """
+    device = next(model.parameters()).device
+    few = min(len(images), 4 * batch_size)
+    images, labels = _as_tensors("images_per_second", images[:few], labels[:few], device)
+    trial = copy.deepcopy(model).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = _sgd(trial, WEIGHT_DECAY, True)
+    rates = [0.0] * math.ceil(few / batch_size)
+    with random_state(0, device), _repeatable(device):
+        _one_pass(trial, optimizer, images, labels, rates, 0, augment, precision)
+        seen, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            _one_pass(trial, optimizer, images, labels, rates, 0, augment, precision)
+            seen += few
+    return seen / elapsed
+
+
+def _sgd(model: nn.Module, weight_decay: float, decay_all: bool) -> torch.optim.SGD:
+    decayed = [parameter for parameter in model.parameters() if decay_all or parameter.ndim > 1]
+    spared = [parameter for parameter in model.parameters() if not decay_all and parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.SGD([group for group in groups if group["params"]], lr=0.0, momentum=MOMENTUM, nesterov=True)
+
+
+def _repeatable(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """On a GPU, only convolutions that give the same bits every time."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+
+
 def _one_pass(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -182,19 +242,23 @@ def _one_pass(
     rates: Sequence[float],
     seed: int,
     augment: Augmentation | None,
+    precision: Precision,
 ) -> tuple[float, float]:
     """Take one step for each learning rate, over all examples once; return mean loss and accuracy."""
+    device = images.device
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(images), generator=generator).to(images.device)
-    loss_sum = torch.zeros((), device=images.device)
-    right = torch.zeros((), device=images.device)
+    order = torch.randperm(len(images), generator=generator).to(device)
+    loss_sum = torch.zeros((), device=device)
+    right = torch.zeros((), device=device)
     for rate, chosen in zip(rates, order.tensor_split(len(rates)), strict=True):
         batch, target = images[chosen], labels[chosen]
         if augment is not None:
             batch = augment(batch, generator)
-        logits = model(batch.contiguous(memory_format=torch.channels_last))
-        loss = functional.cross_entropy(logits, target)
-        optimizer.param_groups[0]["lr"] = rate
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(batch.contiguous(memory_format=torch.channels_last))
+        loss = functional.cross_entropy(logits.float(), target)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -240,27 +304,6 @@ def accuracy(
     return right / len(images)
 
 
-@dataclass(frozen=True)
-class RandomShift:
-    """Shift every image by up to ``pixels`` in each direction; what enters repeats the edge.
-
-    Attributes:
-        pixels: Largest shift, in pixels.
-    """
-
-    pixels: int = 1
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return shifted copies of ``images``, shape (n, c, h, w)."""
-        n, _, height, width = images.shape
-        padded = functional.pad(images, [self.pixels] * 4, mode="replicate")
-        offsets = torch.randint(0, 2 * self.pixels + 1, (2, n, 1), generator=generator).to(images.device)
-        rows = (offsets[0] + torch.arange(height, device=images.device))[:, :, None]  # (n, h, 1)
-        columns = (offsets[1] + torch.arange(width, device=images.device))[:, None, :]  # (n, 1, w)
-        examples = torch.arange(n, device=images.device)[:, None, None]
-        return padded.movedim(1, 3)[examples, rows, columns].movedim(3, 1)
-
-
 def one_cycle(progress: float) -> float:
     """Return the share of the peak learning rate after a share ``progress`` (0 to 1) of the training."""
     if progress < WARM_UP:
@@ -282,3 +325,10 @@ def _check_positive(**options: float) -> None:
     for name, value in options.items():
         if not value > 0:
             raise InputError(f"train: {name} must be positive, got {value}.")
+
+
+def _check_options(weight_decay: float, precision: str) -> None:
+    if not weight_decay >= 0:
+        raise InputError(f"train: weight_decay must be 0 or more, got {weight_decay}.")
+    if precision not in get_args(Precision):
+        raise InputError(f"train: precision must be one of {', '.join(get_args(Precision))}, got {precision!r}.")

@@ -1,0 +1,202 @@
+"""What is trained, and how: descriptions that can be compared, hashed and written as JSON."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from repscope.errors import InputError
+from repscope.studies.augmentation import FlipAndCrop
+from repscope.studies.networks import plain, resnet, tiny10, width_net
+from repscope.studies.training import Precision
+
+if TYPE_CHECKING:
+    from repscope.studies.datasets import ImageSet
+
+
+class Architecture(NamedTuple):
+    """A family of networks.
+
+    Attributes:
+        build: Makes one, from ``in_channels``, ``classes``, ``seed`` and options of its own.
+        stem: How the name of a member begins.
+        member: The option whose value follows in the name; empty where the name is whole.
+    """
+
+    build: Callable[..., nn.Module]
+    stem: str
+    member: str = ""
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "tiny10": Architecture(tiny10, "tiny10"),
+        "plain": Architecture(plain, "plain", "depth"),
+        "width_net": Architecture(width_net, "width", "width"),
+        "resnet": Architecture(resnet, "resnet", "depth"),
+    }
+)
+"""The networks of Kornblith et al. (2019) by the names of the functions that build them."""
+
+_SET_BY_BUILD = ("in_channels", "classes", "seed")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network before it has data or a seed.
+
+    Attributes:
+        architecture: A key of ``ARCHITECTURES``.
+        options: Arguments of the function that builds it; what is not given takes the function's default, so that
+            ``NetworkSpec("plain")`` and ``NetworkSpec("plain", {"depth": 10})`` are equal.
+
+    Raises:
+        InputError: The architecture or an option is unknown, or an option is missing.
+
+    Example:
+        >>> NetworkSpec("plain", {"depth": 18}).name
+        'plain18'
+    """
+
+    architecture: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise InputError(
+                f"NetworkSpec: architecture must be one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}."
+            )
+        known = self._parameters()
+        unknown = [option for option in self.options if option not in known]
+        if unknown:
+            raise InputError(
+                f"NetworkSpec: options of {self.architecture} must be among {', '.join(known)}, got {unknown[0]!r}."
+            )
+        whole = {name: self.options.get(name, default) for name, default in known.items()}
+        missing = [name for name, value in whole.items() if value is inspect.Parameter.empty]
+        if missing:
+            raise InputError(
+                f"NetworkSpec: options of {self.architecture} must hold {missing[0]!r}, got {dict(self.options)}."
+            )
+        object.__setattr__(self, "options", MappingProxyType(whole))
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.as_json(), sort_keys=True))
+
+    def _parameters(self) -> dict[str, Any]:
+        signature = inspect.signature(ARCHITECTURES[self.architecture].build)
+        return {
+            name: parameter.default for name, parameter in signature.parameters.items() if name not in _SET_BY_BUILD
+        }
+
+    @property
+    def name(self) -> str:
+        """A short name for people and files, such as ``plain18`` or ``tiny10-no-batch-norm``."""
+        _, stem, member = ARCHITECTURES[self.architecture]
+        parts = [f"{stem}{self.options[member]}" if member else stem]
+        for option, default in self._parameters().items():
+            value = self.options[option]
+            if option == member or value == default:
+                continue
+            label = option.replace("_", "-")
+            parts.append({True: label, False: f"no-{label}"}[value] if isinstance(value, bool) else f"{label}{value}")
+        return "-".join(parts)
+
+    def build(self, images: ImageSet, seed: int) -> nn.Module:
+        """Return the untrained network for the channels and classes of ``images``, on the CPU, in training mode."""
+        return self.create(images.channels, len(images.classes), seed)
+
+    def create(self, in_channels: int, classes: int, seed: int | None) -> nn.Module:
+        """Return the untrained network for images of ``in_channels`` channels and ``classes`` classes."""
+        build = ARCHITECTURES[self.architecture].build
+        return build(in_channels=in_channels, classes=classes, seed=seed, **self.options)
+
+    def as_json(self) -> dict[str, Any]:
+        """The description in the types of JSON; :meth:`from_json` reads it."""
+        return {"architecture": self.architecture, "options": dict(self.options)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> NetworkSpec:
+        """The description that :meth:`as_json` gave."""
+        return cls(value["architecture"], value["options"])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD as in :func:`repscope.studies.training.train`, flips and crops.
+
+    Attributes:
+        epochs: Passes over the training images; 0 leaves the network untrained.
+        batch_size: Images in a step, at most.
+        learning_rate: Its peak, after the first quarter of the steps.
+        weight_decay: On weights of convolutions and of the last layer, not on biases and batch normalisation.
+        crop: Pixels of zeros around an image, from which it is cut again at random.
+        flip: Whether every second image is mirrored.
+        precision: ``"auto"``: ``"bfloat16"`` on a GPU or a processor with instructions for it, else ``"float32"``.
+    """
+
+    epochs: int = 24
+    batch_size: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    crop: int = 2
+    flip: bool = True
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "weight_decay", "crop"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"Recipe: {name} must be 0 or more, got {getattr(self, name)}.")
+        for name in ("batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"Recipe: {name} must be positive, got {getattr(self, name)}.")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"Recipe: precision must be auto, float32 or bfloat16, got {self.precision!r}.")
+
+    @classmethod
+    def for_images(cls, name: str, *, batch_norm: bool = True, **changes: Any) -> Recipe:
+        """The recipe for a data set: the defaults for CIFAR, smaller steps without mirroring for the digits.
+
+        Args:
+            name: ``ImageSet.name``.
+            batch_norm: False: for a network without batch normalisation. Its steps are a fifth as long; with whole
+                ones Tiny-10 stays at chance on CIFAR-10.
+            changes: Attributes that shall differ.
+        """
+        recipe = cls(epochs=12, batch_size=64, learning_rate=0.1, crop=1, flip=False) if name == "digits" else cls()
+        if not batch_norm:
+            recipe = replace(recipe, learning_rate=recipe.learning_rate / 5)
+        return replace(recipe, **changes)
+
+    @property
+    def augmentation(self) -> FlipAndCrop | None:
+        """The change of every training batch; None where there is none."""
+        return FlipAndCrop(self.crop, self.flip) if self.crop or self.flip else None
+
+    def precision_on(self, device: torch.device) -> Precision:
+        """The precision of the training on a device."""
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if device.type == "cuda" or _cpu_has_bfloat16() else "float32"
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe in the types of JSON; :meth:`from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Recipe:
+        """The recipe that :meth:`as_json` gave."""
+        return cls(**{attribute.name: value[attribute.name] for attribute in fields(cls)})
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies numbers of 16 bits faster than those of 32, as far as torch can tell."""
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
