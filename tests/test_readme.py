@@ -45,7 +45,7 @@ def workplace(tmp_path, monkeypatch):
 
 def test_the_readme_has_the_snippets_that_are_tested():
     assert len(PYTHON) == 2
-    assert sum(line.startswith("repscope ") for line in CONSOLE) == 2
+    assert sum(line.startswith("repscope ") for line in CONSOLE) == 3
     assert {line.split()[1] for line in CONSOLE if line.startswith("make ")} == {"demo", "test"}
 
 

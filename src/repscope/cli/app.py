@@ -312,6 +312,69 @@ def _demo(
             print(f"wrote {result.figure}, {result.results} and the comparisons", file=sys.stderr)
 
 
+class _Scale(StrEnum):
+    TINY = "tiny"
+    SMALL = "small"
+    PAPER = "paper"
+
+
+@app.command("reproduce")
+def _reproduce(
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="One of those that --list shows.")] = None,
+    scale: Annotated[
+        _Scale, typer.Option(help="tiny: digits, seconds; small: an hour or two on 2 cores; paper: the paper's counts.")
+    ] = _Scale.TINY,
+    list_all: Annotated[bool, typer.Option("--list", help="Print the studies and leave.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Files of CIFAR-10 and CIFAR-100, for small and paper.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch missing data from their authors.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="All results; networks are shared between studies.")
+    ] = Path("results"),
+    networks_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Trained networks.  [default: networks in the folder of -o]")
+    ] = None,
+    networks: Annotated[int | None, typer.Option(min=1, metavar="N", help="Networks of each kind.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=0, metavar="N", help="Passes over the training images.")] = None,
+    images: Annotated[int | None, typer.Option(min=4, metavar="N", help="Images that layers are compared on.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting of the scale; repeat.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Run an experiment of the 2019 paper: networks, similarities, figures, and whether each claim holds."""
+    from repscope.cli.reproduce import changes_of, list_studies, print_outcome, run
+
+    with _explained(verbose):
+        if list_all:
+            print("\n".join(list_studies()))
+            return
+        if study is None:
+            raise InputError("reproduce: STUDY must be given. See: repscope reproduce --list")
+        settings = changes_of({"networks": networks, "epochs": epochs, "images": images}, changes or [])
+        outcome = run(
+            study,
+            scale=scale.value,
+            output=output,
+            data_dir=data_dir,
+            networks_dir=networks_dir,
+            download=download,
+            changes=settings,
+            device=device,
+            quiet=quiet,
+        )
+        if as_json:
+            print((outcome.folder / "numbers.json").read_text(encoding="utf-8"), end="")
+        elif not quiet:
+            print_outcome(outcome)
+        if not quiet:
+            print(f"wrote {outcome.page}, its figures, numbers.json and the comparisons", file=sys.stderr)
+
+
 def usage_message(error: Any) -> str:
     """One line about a :data:`UsageError`, with the help to read."""
     command = error.ctx.command_path if error.ctx else "repscope"

@@ -1,4 +1,4 @@
-"""Pictures of a comparison; each function takes results, returns matplotlib objects and shows nothing."""
+"""Pictures of results; each function takes results, returns matplotlib objects and shows nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("Plotting", "matplotlib", "plot") from error
 
+from repscope.plot._figure import panels
 from repscope.plot.heatmap import grid, heatmap
+from repscope.plot.lines import curve, hues, points
+from repscope.plot.path import match_path
 
-__all__ = ["grid", "heatmap"]
+__all__ = ["curve", "grid", "heatmap", "hues", "match_path", "panels", "points"]

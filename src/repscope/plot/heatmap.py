@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Literal
@@ -10,7 +9,6 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -18,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
+from repscope.plot._figure import new_figure
 from repscope.plot.labels import literal, set_layer_ticks, settle
 
 Limits = Literal["range", "data"] | tuple[float, float]
@@ -145,7 +144,7 @@ def grid(
     if share_limits:
         ends = [(min(low for low, _ in ends), max(high for _, high in ends))] * len(panels)
     outer_only = len({(c.row_layers, c.column_layers, c.row_models, c.column_models) for c in panels}) == 1
-    figure = _new_figure(
+    figure = new_figure(
         _grid_size(rows, columns, panel_size, bars=not share_limits, names=not outer_only), "compressed"
     )
     axes, images = [], []
@@ -285,15 +284,4 @@ def _new_axes(comparison: Comparison) -> Axes:
     longest = float(np.interp(max(comparison.values.shape), (10, 60, 200), (3.8, 6.6, 9.2)))
     shape = _shape(comparison)
     width, height = longest * min(1.0, 1 / shape), longest * min(1.0, shape)
-    return _new_figure((width + 2.2, height + 1.5)).add_subplot()
-
-
-def _new_figure(size: tuple[float, float], layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
-    """A figure that pyplot knows only where it is in use: elsewhere nothing holds on to it."""
-    if "matplotlib.pyplot" in sys.modules or "ipykernel" in sys.modules:
-        import matplotlib.pyplot as plt
-
-        return plt.figure(figsize=size, layout=layout)
-    figure = Figure(figsize=size, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
+    return new_figure((width + 2.2, height + 1.5)).add_subplot()

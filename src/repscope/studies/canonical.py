@@ -1,0 +1,192 @@
+"""All indexes of the CCA family at once, for layers with thousands of features.
+
+With the decompositions X = U S Vᵀ of both layers, one product M = U_Xᵀ U_Y holds everything: its singular values are
+the canonical correlations, its leading blocks are those of SVCCA at every threshold, its rows weighted by S² give the
+regression, and its singular vectors the weights of PWCCA. So each pair of layers costs one product and one
+decomposition, and each layer one decomposition, whatever the number of indexes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import torch
+from torch import Tensor
+
+from repscope.measures._decomposition import decompose_with_features, rank_tolerance
+
+Scores = dict[str, tuple[float, float]]
+
+ROWS = 2048
+"""Examples whose features are in double precision at a time."""
+
+_TENSORS = ("basis", "singular_values", "coordinates")
+
+
+@dataclass(frozen=True)
+class CanonicalLayer:
+    """One decomposed layer.
+
+    Attributes:
+        basis: U (n, r), orthonormal columns that span the centred representation, strongest first.
+        singular_values: S (r,), descending, up to one factor.
+        coordinates: UᵀX (r, p), the centred units in the basis, up to the same factor.
+        kept: For each share of the variance, how many leading components reach it.
+    """
+
+    basis: Tensor
+    singular_values: Tensor
+    coordinates: Tensor
+    kept: Mapping[float, int]
+
+
+def prepare(x: Any, *, variances: Sequence[float] = (0.99,), dtype: torch.dtype = torch.float64) -> CanonicalLayer:
+    """Decompose one representation in float64.
+
+    Args:
+        x: Tensor (n, p), on any device, not constant.
+        variances: Shares of the variance at which SVCCA will cut.
+        dtype: In which the parts are kept, and products are formed.
+    """
+    if x.dtype == torch.float32 and x.shape[1] < x.shape[0]:
+        basis, singular, coordinates = _from_moments(x, dtype)
+    else:
+        state, features = decompose_with_features(x)
+        basis, singular, coordinates = state.basis, state.singular_values, state.basis.T @ features
+    shares = torch.cumsum(singular.double() ** 2, dim=0)
+    return CanonicalLayer(
+        basis=basis.to(dtype),
+        singular_values=singular.to(dtype),
+        coordinates=coordinates.to(dtype),
+        kept={share: int((shares < share * shares[-1]).sum()) + 1 for share in variances},
+    )
+
+
+def _from_moments(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and S Vᵀ of single-precision features, from moments in double precision.
+
+    As in :mod:`repscope.measures._decomposition`, but block by block, with two products of features in place of five
+    and a third of the memory: of layers of 16,384 features both matter.
+    """
+    n, p = x.shape
+    mean = torch.zeros(p, dtype=torch.float64, device=x.device)
+    for block in torch.split(x, ROWS):
+        mean += block.double().sum(dim=0) / n
+    moments = torch.zeros(p, p, dtype=torch.float64, device=x.device)
+    for block in torch.split(x, ROWS):
+        centred = block.double() - mean
+        moments.addmm_(centred.T, centred)
+    alive = torch.nonzero(moments.diagonal() > 0).squeeze(1)
+    if len(alive) < p:
+        moments = moments[alive][:, alive].contiguous()
+    eigenvalues, vectors = torch.linalg.eigh(moments)
+    del moments
+    limit = rank_tolerance(array_api_compat.array_namespace(x), x.dtype, x) ** 2
+    rank = int((eigenvalues > limit * eigenvalues[-1]).sum())
+    singular = eigenvalues.flip(0)[:rank].sqrt()
+    vectors = vectors[:, -rank:].flip(1)
+    basis = torch.empty(n, rank, dtype=dtype, device=x.device)
+    for start in range(0, n, ROWS):
+        centred = (x[start : start + ROWS].double() - mean)[:, alive]
+        basis[start : start + ROWS] = (centred @ vectors) / singular
+    return basis, singular, (vectors * singular).T
+
+
+def scores(x: CanonicalLayer, y: CanonicalLayer) -> Scores:
+    """Every index of the family between two layers, in both orders.
+
+    Returns:
+        s(x, y) and s(y, x) for ``"cca-mean"``, ``"cca-r2"``, ``"pwcca"`` and ``"linear-regression"``, and for each
+        common share of the variance ``"svcca-mean-0.99"`` and ``"svcca-r2-0.99"``. They are defined as those of the
+        same name in :data:`repscope.studies.table2.INDEXES`.
+    """
+    product = x.basis.T @ y.basis  # (r_x, r_y)
+    left, correlations, right = _decomposed(product)
+    fewest = min(product.shape)
+    squared = float(torch.sum(product.double() ** 2))
+    found: Scores = {}
+    _both(found, "cca-mean", float(correlations.double().sum()) / fewest)
+    _both(found, "cca-r2", squared / fewest)
+    found["pwcca"] = (_weighted(left, x, correlations), _weighted(right, y, correlations))
+    found["linear-regression"] = (_explained(x, product), _explained(y, product.T))
+    for share in x.kept.keys() & y.kept.keys():
+        block = product[: x.kept[share], : y.kept[share]]
+        smaller = min(block.shape)
+        _both(found, f"svcca-mean-{share:g}", float(_singular_values(block).double().sum()) / smaller)
+        _both(found, f"svcca-r2-{share:g}", float(torch.sum(block.double() ** 2)) / smaller)
+    return found
+
+
+def row_scores(x: CanonicalLayer, others: Iterable[CanonicalLayer]) -> dict[str, list[list[float]]]:
+    """Every index between one layer and all layers of another network.
+
+    Returns:
+        For each index two lists with an entry for each of ``others``: s(x, y), and s(y, x).
+    """
+    table: dict[str, list[list[float]]] = {}
+    for other in others:
+        for index, (forward, backward) in scores(x, other).items():
+            lists = table.setdefault(index, [[], []])
+            lists[0].append(forward)
+            lists[1].append(backward)
+    return table
+
+
+def save(layer: CanonicalLayer, path: Path) -> None:
+    """Write a decomposed layer, to be multiplied later."""
+    from safetensors.torch import save_file
+
+    tensors = {name: getattr(layer, name).contiguous() for name in _TENSORS}
+    save_file(tensors, path, {"kept": json.dumps({repr(share): count for share, count in layer.kept.items()})})
+
+
+def load(path: Path, device: torch.device) -> CanonicalLayer:
+    """Read what :func:`save` wrote; on the CPU it comes from the disk as it is needed."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        kept = json.loads(file.metadata()["kept"])
+        tensors = {name: file.get_tensor(name).to(device) for name in _TENSORS}
+    return CanonicalLayer(**tensors, kept={float(share): count for share, count in kept.items()})
+
+
+def _both(found: Scores, name: str, value: float) -> None:
+    found[name] = (value, value)
+
+
+def _decomposed(product: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular values of M, descending, with left and right vectors as columns.
+
+    From the eigenvectors of the smaller of M Mᵀ and Mᵀ M, ten times faster than an SVD of thousands of columns.
+    Correlations below the root of the precision come out as noise of that size; their weight in any index is nothing.
+    """
+    if product.shape[0] > product.shape[1]:
+        right, values, left = _decomposed(product.T)
+        return left, values, right
+    eigenvalues, left = torch.linalg.eigh(product @ product.T)
+    left, values = left.flip(1), eigenvalues.flip(0).clamp(min=0).sqrt()
+    right = product.T @ left
+    return left, values, right / torch.linalg.vector_norm(right, dim=0).clamp(min=torch.finfo(right.dtype).tiny)
+
+
+def _singular_values(block: Tensor) -> Tensor:
+    small = block if block.shape[0] <= block.shape[1] else block.T
+    eigenvalues: Tensor = torch.linalg.eigvalsh(small @ small.T)
+    return eigenvalues.clamp(min=0).sqrt()
+
+
+def _weighted(vectors: Tensor, layer: CanonicalLayer, correlations: Tensor) -> float:
+    """PWCCA (eq. 9): the weight of a correlation is Σ_j |⟨h_i, x_j⟩|."""
+    weights = (vectors.T @ layer.coordinates).abs().double().sum(dim=1)
+    return float((weights * correlations.double()).sum() / weights.sum())
+
+
+def _explained(layer: CanonicalLayer, product: Tensor) -> float:
+    """R² of predicting the layer on the rows of M from that on its columns."""
+    variances = layer.singular_values.double() ** 2
+    return float(variances @ (product.double() ** 2).sum(dim=1) / variances.sum())
