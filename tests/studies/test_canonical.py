@@ -76,7 +76,7 @@ def test_layers_wider_than_the_examples_are_forced_to_one(rng):
 def test_single_precision_features_take_the_lean_route_to_the_same_numbers(pair, monkeypatch):
     x, y = (np.concatenate([z, np.zeros((len(z), 2))], axis=1).astype(np.float32) + 5 for z in pair)
     monkeypatch.setattr("repscope.studies.canonical.ROWS", 64)
-    monkeypatch.setattr("repscope.studies.canonical.decompose_with_features", lambda *_: pytest.fail("not lean"))
+    monkeypatch.setattr("repscope.studies.canonical.decompose", lambda *_: pytest.fail("not lean"))
     found = scores(layer(x), layer(y))
     for index, values in expected(x, y).items():
         np.testing.assert_allclose(found[index], values, rtol=1e-6, err_msg=index)

@@ -18,7 +18,7 @@ import array_api_compat
 import torch
 from torch import Tensor
 
-from repscope.measures._decomposition import decompose_with_features, rank_tolerance
+from repscope.measures._decomposition import decompose, rank_tolerance
 
 Scores = dict[str, tuple[float, float]]
 
@@ -56,8 +56,8 @@ def prepare(x: Any, *, variances: Sequence[float] = (0.99,), dtype: torch.dtype 
     if x.dtype == torch.float32 and x.shape[1] < x.shape[0]:
         basis, singular, coordinates = _from_moments(x, dtype)
     else:
-        state, features = decompose_with_features(x)
-        basis, singular, coordinates = state.basis, state.singular_values, state.basis.T @ features
+        state = decompose(x)
+        basis, singular, coordinates = state.basis, state.singular_values, state.coordinates(x)
     shares = torch.cumsum(singular.double() ** 2, dim=0)
     return CanonicalLayer(
         basis=basis.to(dtype),
@@ -86,7 +86,7 @@ def _from_moments(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor
         moments = moments[alive][:, alive].contiguous()
     eigenvalues, vectors = torch.linalg.eigh(moments)
     del moments
-    limit = rank_tolerance(array_api_compat.array_namespace(x), x.dtype, x) ** 2
+    limit = rank_tolerance(array_api_compat.array_namespace(x), x.dtype, torch.float64, x.shape) ** 2
     rank = int((eigenvalues > limit * eigenvalues[-1]).sum())
     singular = eigenvalues.flip(0)[:rank].sqrt()
     vectors = vectors[:, -rank:].flip(1)
