@@ -120,10 +120,6 @@ class _Same(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return self.batches[index]
 
 
-SLOW = ("torch_cka",)
-"""Packages that are run once only."""
-
-
 def prepared(arguments: argparse.Namespace) -> tuple[dict[str, Callable[[], object]], int, list[int], list[int]]:
     """The work of every package; the number of layers of a model, the widths of all, and the batches' sizes."""
     b = arguments.batch
@@ -167,11 +163,10 @@ def main() -> None:
     kind = "with the forward passes" if arguments.forward else "replayed"
     print(f"{layers} × {layers} layers, {len(sizes)} batches of {arguments.batch}, {kind}; ", end="")
     print(f"{flops / 1e9:.0f} GFLOP, fastest product {rate / 1e9:.0f} GFLOP/s, {torch.get_num_threads()} threads")
-    timings = in_turn({k: v for k, v in work.items() if k not in SLOW}, arguments.rounds)
-    timings |= in_turn({k: v for k, v in work.items() if k in SLOW}, 1, warm=False)
+    timings = in_turn(work, arguments.rounds)
     ours = timings["repscope"].median
     for name, timing in timings.items():
-        apart = measured_apart(prepared_side, (name, torch.get_num_threads(), arguments), seconds=90, mebibytes=16384)
+        apart = measured_apart(prepared_side, (name, torch.get_num_threads(), arguments), seconds=60, mebibytes=16384)
         print(f"{name:14} {timing}   {timing.median / ours:6.2f} × repscope   peak +{apart.mebibytes:.0f} MiB", end="")
         print(f" {apart.stopped}", flush=True)
     if not arguments.forward:

@@ -21,6 +21,7 @@ from repscope.engine.plan import Plan, memory_budget, plan
 from repscope.engine.products import Precision, flops_per_second, native
 from repscope.engine.run import Work, accumulate, entry_itemsize, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
+from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
 from repscope.measures._decomposition import Decomposition, decompose
@@ -226,7 +227,8 @@ class Job:
         from repscope.sources import Keep
 
         keep = Keep(opened.source, 0.9 * opened.memory, needed_by)
-        opened.source.stream(Together([*visitors, keep]))
+        with one_blas_thread():
+            opened.source.stream(Together([*visitors, keep]))
         return keep.source()
 
     def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: _Opened) -> _Found:
@@ -252,7 +254,8 @@ class Job:
         if keep:
             found.held = self._kept(opened, list(visitors.values()), needed_by)
         elif visitors:
-            opened.source.stream(Together(list(visitors.values())))
+            with one_blas_thread():
+                opened.source.stream(Together(list(visitors.values())))
         return found
 
     def _by_sums(self, measure: ConfiguredMeasure) -> bool:

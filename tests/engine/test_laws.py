@@ -365,8 +365,8 @@ def test_products_are_the_same_on_every_route(
     a, b = rng.standard_normal(shape), rng.standard_normal((7, shape[1]))
     a.flags.writeable = b.flags.writeable = not read_only
     monkeypatch.setattr("repscope.engine.products.cores", lambda: 3)
-    for route in ("numpy", "slices", "torch"):
-        monkeypatch.setattr("repscope.engine.products.fastest_route", lambda size, route=route: route)
+    for route in ("numpy", "slices", "torch", "blocks"):
+        monkeypatch.setattr("repscope.engine.products.fastest_route", lambda rows, size, route=route: route)
         np.testing.assert_allclose(times_transposed(a, b), a @ b.T, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(times_transposed(a, a), a @ a.T, rtol=1e-12, atol=1e-12)
 

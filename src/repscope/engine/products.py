@@ -1,16 +1,18 @@
 """Matrix products on the fastest route this machine offers.
 
 On some processors one library's product runs at half the rate of another's on the same memory, and two thread pools in
-one process can slow each other tenfold. So the first large product on the CPU measures three routes, alone and right
-after an operation of torch, and from then on every product takes the one that is fastest for its size:
+one process can slow each other tenfold. So the first large product of so many rows on the CPU measures four routes,
+alone and right after an operation of torch, and from then on each takes the one that is fastest for its size:
 
 - ``"numpy"``: numpy's product with the threads of its own library,
 - ``"slices"``: slices of the columns, each multiplied by numpy on one thread, which leaves no threads waiting,
-- ``"torch"``: torch's product, a symmetric one in two blocks of rows.
+- ``"torch"``: torch's product,
+- ``"blocks"``: torch's product, a symmetric one in two blocks of rows.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +28,7 @@ from repscope.engine.threads import can_limit_blas, cores, one_blas_thread, pool
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, widest_float
 
-Route = Literal["numpy", "slices", "torch"]
+Route = Literal["numpy", "slices", "torch", "blocks"]
 
 Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16", "tf32"]
 """Of the products of activations: their own (``"auto"``), or another; sums are always double precision."""
@@ -34,8 +36,11 @@ Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16", "tf32"]
 _WORTH_MEASURING = 1 << 24
 """Multiplications below which the choice of route does not matter."""
 
-_SAMPLE = (256, 16384)
-"""Shape of the matrix whose products are measured: a batch of a middling layer."""
+_SAMPLE = 1 << 22
+"""Entries of the matrix whose products are measured: a batch of a middling layer."""
+
+_ROWS = (64, 128, 256, 512, 1024)
+"""Of these matrices: few rows make products inefficient, on some routes more than on others."""
 
 _SPINNING = 0.05
 """Seconds after which the threads of any library have gone to sleep that had nothing to do."""
@@ -97,13 +102,16 @@ def times_transposed(a: Array, b: Array) -> Array:
     multiplications = a.shape[0] * a.shape[1] * b.shape[0]
     if multiplications < _WORTH_MEASURING:
         return a @ b.T
-    return _on_route(fastest_route(multiplications), a, b)
+    return _on_route(fastest_route(a.shape[0], multiplications), a, b)
 
 
 def _on_route(route: Route, a: Any, b: Any) -> Any:
     """Product a bᵀ of numpy arrays (m, p) and (k, p)."""
-    if route == "torch":
-        return (_torch_symmetric(_tensor(a)) if b is a else _tensor(a) @ _tensor(b).T).numpy()
+    if route in ("torch", "blocks"):
+        left = _tensor(a)
+        if b is a:
+            return (_torch_symmetric(left) if route == "blocks" else left @ left.T).numpy()
+        return (left @ _tensor(b).T).numpy()
     return _in_slices(a, b) if route == "slices" else a @ b.T
 
 
@@ -170,15 +178,15 @@ def _torch_symmetric(a: Any) -> Any:
     return product
 
 
-def fastest_route(multiplications: float) -> Route:
+def fastest_route(rows: int, multiplications: float) -> Route:
     """The route on which a symmetric product of this size takes least, in the company it will have."""
-    speeds = _speeds()
+    speeds = _speeds(min(_ROWS, key=lambda r: abs(math.log(r / max(rows, 1)))))
     return min(speeds, key=lambda route: speeds[route].seconds(multiplications))
 
 
 def flops_per_second() -> float:
     """Rate of a single-precision symmetric product on the CPU, its mirror image counted, in operations per second."""
-    return 2.0 / min(speed.per_multiplication for speed in _speeds().values())
+    return 2.0 / min(speed.per_multiplication for speed in _speeds(256).values())
 
 
 @dataclass(frozen=True)
@@ -198,10 +206,10 @@ class _Speed:
 
 
 @cache
-def _speeds() -> dict[Route, _Speed]:
-    """Of each route that this process has, measured once (some 500 ms)."""
-    rows, columns = _SAMPLE
-    a = np.random.default_rng(0).standard_normal(_SAMPLE, dtype=np.float32)
+def _speeds(rows: int) -> dict[Route, _Speed]:
+    """Of each route that this process has, for products of so many rows, measured once (some 500 ms)."""
+    columns = _SAMPLE // rows
+    a = np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32)
     routes: list[Route] = []
     if can_limit_blas() and cores() > 1:
         routes.append("slices")
@@ -209,7 +217,7 @@ def _speeds() -> dict[Route, _Speed]:
     if "torch" in sys.modules:
         import torch
 
-        routes.append("torch")
+        routes += ["torch", "blocks"]
         company.append(partial(torch.relu, torch.from_numpy(a)))
     routes.append("numpy")
 

@@ -14,6 +14,7 @@ from repscope.engine.exact import MomentVisitor, accumulate_moments, accumulate_
 from repscope.engine.partial import Checkpoint, Partial, Shard
 from repscope.engine.plan import Plan
 from repscope.engine.stream import Source
+from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
 from repscope.measures.kernels import RBF, Estimator, Kernel, Linear, minimum_examples
 
@@ -62,6 +63,11 @@ def accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pla
     """Add up one share of the sums that the plan asks for."""
     if work.resume is not None and work.resume.complete:
         return work.resume
+    with one_blas_thread():
+        return _accumulate(source, kernel, estimator, chosen, seed, work)
+
+
+def _accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Plan, seed: int, work: Work) -> Partial:
     if chosen.route == "batch":
         return accumulate_batches(
             source,

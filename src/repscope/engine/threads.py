@@ -25,8 +25,7 @@ def cores() -> int:
         import torch
 
         return torch.get_num_threads()
-    blas = _blas()
-    return 1 if blas is None else max(library["num_threads"] for library in blas.info())
+    return _blas_threads()
 
 
 def pool(threads: int) -> ThreadPoolExecutor:
@@ -46,9 +45,23 @@ def can_limit_blas() -> bool:
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager[object]:
-    """Let numpy's BLAS library use one thread inside the block, where it can be limited."""
+    """Let numpy's BLAS library use one thread inside the block, where it can be limited.
+
+    Its other threads go on spinning for some 20 ms after every product, however small, and slow down whatever comes
+    next in another library: between operations of torch all products keep to one thread, or to :func:`pool`.
+    """
     blas = _blas()
-    return contextlib.nullcontext() if blas is None else blas.limit(limits=1)
+    if blas is None:
+        return contextlib.nullcontext()
+    _blas_threads()  # noted before they are limited
+    limit: contextlib.AbstractContextManager[object] = blas.limit(limits=1)
+    return limit
+
+
+@cache
+def _blas_threads() -> int:
+    blas = _blas()
+    return 1 if blas is None else max(library["num_threads"] for library in blas.info())
 
 
 @cache
