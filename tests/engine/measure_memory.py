@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 import repscope
 from repscope.compare import plan_comparison
-from repscope.engine.products import fastest_route
 
 CASES: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "batch": ({"width": 300, "layers": 60, "n": 1400, "batch": 700}, {"pairs": "batch"}),
@@ -57,8 +56,6 @@ def arguments(size: dict[str, int]) -> dict[str, Any]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    for rows in (64, 128, 256, 512, 1024):
-        fastest_route(rows, 1 << 30)  # measures them once
     small = {"width": 20, "layers": 3, "n": 100, "batch": 50}
     for options in ({"pairs": "all"}, {"pairs": "batch"}, {"kernel": "rbf"}):
         repscope.compare(**arguments(small), **options)  # loads what is loaded once

@@ -366,7 +366,7 @@ def test_products_are_the_same_on_every_route(
     a.flags.writeable = b.flags.writeable = not read_only
     monkeypatch.setattr("repscope.engine.products.cores", lambda: 3)
     for route in ("numpy", "slices", "torch", "blocks"):
-        monkeypatch.setattr("repscope.engine.products.fastest_route", lambda rows, size, route=route: route)
+        monkeypatch.setattr("repscope.engine.products._trials", lambda *_, route=route: {route: [0.0, 0.0]})
         np.testing.assert_allclose(times_transposed(a, b), a @ b.T, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(times_transposed(a, a), a @ a.T, rtol=1e-12, atol=1e-12)
 

@@ -1,8 +1,8 @@
 """Matrix products on the fastest route this machine offers.
 
-On some processors one library's product runs at half the rate of another's on the same memory, and two thread pools in
-one process can slow each other tenfold. So the first large product of so many rows on the CPU measures four routes,
-alone and right after an operation of torch, and from then on each takes the one that is fastest for its size:
+On some processors one library's product runs at half the rate of another's on the same memory, and what is fastest
+depends on the shape, and on what ran just before. So the first large products of every shape on the CPU are done on
+each route in turn and timed, and from then on the fastest is taken:
 
 - ``"numpy"``: numpy's product with the threads of its own library,
 - ``"slices"``: slices of the columns, each multiplied by numpy on one thread, which leaves no threads waiting,
@@ -12,12 +12,9 @@ alone and right after an operation of torch, and from then on each takes the one
 
 from __future__ import annotations
 
-import math
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -36,14 +33,11 @@ Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16", "tf32"]
 _WORTH_MEASURING = 1 << 24
 """Multiplications below which the choice of route does not matter."""
 
-_SAMPLE = 1 << 22
-"""Entries of the matrix whose products are measured: a batch of a middling layer."""
+_SAMPLE = (256, 8192)
+"""Shape of the matrix whose product tells the rate: a batch of a middling layer."""
 
-_ROWS = (64, 128, 256, 512, 1024)
-"""Of these matrices: few rows make products inefficient, on some routes more than on others."""
-
-_SPINNING = 0.05
-"""Seconds after which the threads of any library have gone to sleep that had nothing to do."""
+_TRIES = 2
+"""Products of one kind on each route before one is chosen; a single one may have been disturbed."""
 
 _LEAST_COLUMNS = _LEAST_ROWS = 128
 """Of a slice; smaller ones cost more to put together than they save."""
@@ -99,10 +93,35 @@ def times_transposed(a: Array, b: Array) -> Array:
     """Product a bᵀ for (m, p) and (k, p); a symmetric one (``b is a``) leaves out most of the mirror image's work."""
     if not isinstance(a, np.ndarray):
         return _torch_symmetric(a) if b is a and array_api_compat.is_torch_array(a) else a @ b.T
-    multiplications = a.shape[0] * a.shape[1] * b.shape[0]
-    if multiplications < _WORTH_MEASURING:
+    size = a.shape[0] * a.shape[1] * b.shape[0]
+    if size < _WORTH_MEASURING:
         return a @ b.T
-    return _on_route(fastest_route(a.shape[0], multiplications), a, b)
+    trials = _trials(a.shape[0].bit_length(), a.shape[1].bit_length(), b.shape[0].bit_length(), b is a, a.dtype)
+    route = _next_route(trials)
+    start = time.perf_counter()
+    product = _on_route(route, a, b)
+    if len(trials[route]) < _TRIES:
+        trials[route].append((time.perf_counter() - start) / size)
+    return product
+
+
+Trials: TypeAlias = dict[Route, list[float]]
+
+
+@cache
+def _trials(*kind: object) -> Trials:
+    """Seconds per multiplication that products of one kind have taken on each route that this process has."""
+    routes: list[Route] = ["torch", "blocks"] if "torch" in sys.modules else []
+    routes.append("slices" if can_limit_blas() and cores() > 1 else "numpy")
+    return {route: [] for route in routes}
+
+
+def _next_route(trials: Trials) -> Route:
+    """The route that has been tried least; of those that have been tried enough, the fastest."""
+    open_routes = [route for route, times in trials.items() if len(times) < _TRIES]
+    if open_routes:
+        return min(open_routes, key=lambda route: len(trials[route]))
+    return min(trials, key=lambda route: min(trials[route]))
 
 
 def _on_route(route: Route, a: Any, b: Any) -> Any:
@@ -178,67 +197,18 @@ def _torch_symmetric(a: Any) -> Any:
     return product
 
 
-def fastest_route(rows: int, multiplications: float) -> Route:
-    """The route on which a symmetric product of this size takes least, in the company it will have."""
-    speeds = _speeds(min(_ROWS, key=lambda r: abs(math.log(r / max(rows, 1)))))
-    return min(speeds, key=lambda route: speeds[route].seconds(multiplications))
-
-
+@cache
 def flops_per_second() -> float:
     """Rate of a single-precision symmetric product on the CPU, its mirror image counted, in operations per second."""
-    return 2.0 / min(speed.per_multiplication for speed in _speeds(256).values())
-
-
-@dataclass(frozen=True)
-class _Speed:
-    """Time that products take on a route.
-
-    Attributes:
-        per_multiplication: Seconds, the mirror image of a symmetric product counted.
-        delay: Seconds that a product loses when torch's threads still wait for more work as it begins.
-    """
-
-    per_multiplication: float
-    delay: float
-
-    def seconds(self, multiplications: float) -> float:
-        return self.delay + self.per_multiplication * multiplications
-
-
-@cache
-def _speeds(rows: int) -> dict[Route, _Speed]:
-    """Of each route that this process has, for products of so many rows, measured once (some 500 ms)."""
-    columns = _SAMPLE // rows
-    a = np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32)
-    routes: list[Route] = []
-    if can_limit_blas() and cores() > 1:
-        routes.append("slices")
-    company: list[Callable[[], object]] = []
-    if "torch" in sys.modules:
-        import torch
-
-        routes += ["torch", "blocks"]
-        company.append(partial(torch.relu, torch.from_numpy(a)))
-    routes.append("numpy")
-
-    def least(route: Route, before: Sequence[Callable[[], object]] = ()) -> float:
-        times = []
-        for repeat in range(5):
-            for work in before:
-                work()
+    rows, columns = _SAMPLE
+    a = np.random.default_rng(0).standard_normal(_SAMPLE, dtype=np.float32)
+    seconds = []
+    for route in _trials("sample"):
+        for _ in range(3):
             start = time.perf_counter()
             _on_route(route, a, a)
-            if repeat:  # the first is for warming up
-                times.append(time.perf_counter() - start)
-        return min(times)
-
-    found = {}
-    for route in routes:
-        time.sleep(_SPINNING)
-        alone = least(route)
-        delay = max(0.0, least(route, company) - alone) if company else 0.0
-        found[route] = _Speed(alone / (rows * rows * columns), delay)
-    return found
+            seconds.append(time.perf_counter() - start)
+    return 2.0 * rows * rows * columns / min(seconds)
 
 
 def native(x: Array) -> Array:
