@@ -74,9 +74,6 @@ class ConvNet(nn.Module):
         classes: Number of logits.
         name: What error messages call the network.
         batch_norm: Whether the units normalise.
-        scaled: Whether the initial weights keep the scale of the activations from layer to layer. PyTorch's default
-            divides it by about 2.5, which nothing makes good without batch normalisation, nor with it in evaluation
-            mode before training: after fifty layers nothing is left in float32.
     """
 
     def __init__(
@@ -87,7 +84,6 @@ class ConvNet(nn.Module):
         classes: int,
         name: str,
         batch_norm: bool = True,
-        scaled: bool = True,
     ) -> None:
         super().__init__()
         _check_sizes(name, in_channels=in_channels, classes=classes)
@@ -102,8 +98,7 @@ class ConvNet(nn.Module):
             width = unit.channels
         self.add_module("avg_pool", GlobalAveragePool())
         self.add_module("logits", nn.Linear(width, classes))
-        if scaled:
-            _keep_scale(self)
+        _keep_scale(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of ``images``.
@@ -245,7 +240,6 @@ def tiny10(
             classes=classes,
             name="tiny10",
             batch_norm=batch_norm,
-            scaled=not batch_norm,
         )
 
 

@@ -144,7 +144,7 @@ class Recipe:
 
     epochs: int = 24
     batch_size: int = 128
-    learning_rate: float = 0.2
+    learning_rate: float = 0.1
     weight_decay: float = 5e-4
     crop: int = 2
     flip: bool = True
