@@ -80,6 +80,7 @@ class Comparison:
         versions: version of each library that took part.
         seeds: every seed that the scores depend on.
         details: further facts of the run.
+        diagnostics: what is known of each layer by itself: model name to layer name to facts by name.
         null_mean: ``(rows, columns)`` mean of each score under the null, or None.
         null_sd: standard deviation of each score under the null, or None.
         p_values: p value of each score under the null, or None.
@@ -106,6 +107,7 @@ class Comparison:
     versions: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     null_mean: np.ndarray | None = None
     null_sd: np.ndarray | None = None
     p_values: np.ndarray | None = None
@@ -122,7 +124,7 @@ class Comparison:
                 _set(self, name, _matrix(name, getattr(self, name), shape))
         for axis in ("row", "column"):
             _check_labels(axis, getattr(self, f"{axis}_layers"), getattr(self, f"{axis}_models"))
-        for name in ("conventions", "versions", "seeds", "details"):
+        for name in ("conventions", "versions", "seeds", "details", "diagnostics"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
                 raise InputError(f"Comparison: {name} must be a mapping, got {type(value).__name__}. Give a dict.")

@@ -55,6 +55,7 @@ def full():
         versions={"numpy": "2.0"},
         seeds={"torch": 2**63},
         details={"layers": {"a": [1, 2]}},
+        diagnostics={"b\ud800": {"层[0]": {"participation_ratio": 1.5, "spectrum": [0.75, 0.25], "dead_units": 0}}},
         null_mean=np.full((2, 3), np.nan),
         null_sd=np.zeros((2, 3)),
         p_values=np.full((2, 3), 1e-300),

@@ -235,6 +235,7 @@ def test_equals_compares_every_field():
         "versions": {},
         "seeds": {},
         "details": {},
+        "diagnostics": {},
         "null_mean": None,
         "null_sd": None,
         "p_values": None,
