@@ -12,9 +12,10 @@ each route in turn and timed, and from then on the fastest is taken:
 
 from __future__ import annotations
 
+import operator
 import sys
 import time
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -41,6 +42,12 @@ _TRIES = 2
 
 _LEAST_COLUMNS = _LEAST_ROWS = 128
 """Of a slice; smaller ones cost more to put together than they save."""
+
+_SLICE_COLUMNS = 8192
+"""Of a slice of many columns: few enough that threads end together, and that its rows stay near in memory."""
+
+_SLICES_A_THREAD = 2
+"""At least, so that a thread that was held up leaves the rest to the others."""
 
 _ROW_BLOCKS = 2
 """Blocks of rows in which torch's symmetric product is computed; three quarters of the full product's work."""
@@ -143,19 +150,22 @@ def _in_slices(a: Any, b: Any) -> Any:
         return _by_rows(a, b, cores()) if m >= _LEAST_ROWS * cores() else a @ b.T
 
 
-def _by_columns(a: Any, b: Any, parts: int) -> Any:
+def _by_columns(a: Any, b: Any, threads: int) -> Any:
     """The sum of products of slices of the columns; numpy halves the work of symmetric ones by itself."""
-    edges = [a.shape[1] * i // parts for i in range(parts + 1)]
+    p = a.shape[1]
+    slices = max(min(_SLICES_A_THREAD * threads, p // _LEAST_COLUMNS), p // _SLICE_COLUMNS)
+    ahead = iter([slice(p * i // slices, p * (i + 1) // slices) for i in range(slices)])
 
-    def product(begin: int, end: int) -> Any:
-        left = a[:, begin:end]
-        return left @ (left.T if b is a else b[:, begin:end].T)
+    def product(columns: slice) -> Any:
+        left = a[:, columns]
+        return left @ (left.T if b is a else b[:, columns].T)
 
-    others = [pool(parts - 1).submit(product, *edge) for edge in pairwise(edges[1:])]
-    total = product(*edges[:2])
-    for other in others:
-        total += other.result()
-    return total
+    def total() -> Any:
+        """Of the slices that no other thread has taken."""
+        return reduce(operator.iadd, map(product, ahead), 0)
+
+    others = [pool(threads - 1).submit(total) for _ in range(threads - 1)]
+    return sum((other.result() for other in others), start=total())
 
 
 def _by_rows(a: Any, b: Any, parts: int) -> Any:
