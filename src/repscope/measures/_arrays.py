@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import array_api_compat
 import numpy as np
+import numpy.typing as npt
 
 from repscope.errors import DegenerateInputWarning, InputError
 from repscope.measures._messages import warn
@@ -149,9 +150,9 @@ def center(xp: Namespace, x: Array) -> Array:
     the rest up to rounding of the spread, the second what rounding left. So float32 features whose common offset is a
     thousand standard deviations lose nothing.
     """
-    n = x.shape[0]
-    rows = detached(xp.concat([x[:1, :], x[n // 2 : n // 2 + 1, :], x[n - 1 :, :]]))
-    x = x - xp.sort(rows, axis=0)[1:2, :]
+    if isinstance(x, np.ndarray):
+        return _centered_by_rows(x, scaled=False)[0]
+    x = x - _typical_entries(xp, x)
     x -= xp.mean(x, axis=0, keepdims=True)
     x -= xp.mean(x, axis=0, keepdims=True)
     return x
@@ -163,18 +164,65 @@ def center_and_scale(xp: Namespace, x: Array) -> tuple[Array, float]:
     The division is exact, keeps fourth powers of the features inside the range of float32, and is undone by
     multiplying with the power returned.
     """
-    x, scale = _scaled(xp, center(xp, x))
+    x, scale = _centered_and_scaled(xp, x)
     return x, scale or 1.0
 
 
-def _scaled(xp: Namespace, x: Array) -> tuple[Array, float]:
-    """Divide centred features, which are used up, by a power of two near the largest entry; 0.0 if all are zero."""
-    largest = max(number(xp.max(x)), -number(xp.min(x)))
-    if largest == 0.0 or not math.isfinite(largest):
-        return x, largest and 1.0
-    scale = 2.0 ** math.floor(math.log2(largest))
-    x /= scale
+def _centered_and_scaled(xp: Namespace, x: Array) -> tuple[Array, float]:
+    """As :func:`center_and_scale`, with a scale of 0.0 where all columns are constant."""
+    if isinstance(x, np.ndarray):
+        return _centered_by_rows(x, scaled=True)
+    x = center(xp, x)
+    scale = _scale(max(number(xp.max(x)), -number(xp.min(x))))
+    if scale:
+        x /= scale
     return x, scale
+
+
+def _typical_entries(xp: Namespace, x: Array) -> Array:
+    """Of each column the median of three entries (1, p)."""
+    n = x.shape[0]
+    rows = detached(xp.concat([x[:1, :], x[n // 2 : n // 2 + 1, :], x[n - 1 :, :]]))
+    return xp.sort(rows, axis=0)[1:2, :]
+
+
+def _scale(largest: float) -> float:
+    """The power of two below this; 0.0 for 0, and 1.0 where there is none."""
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest and 1.0
+    return 2.0 ** math.floor(math.log2(largest))
+
+
+_BLOCK_BYTES = 1 << 18
+"""Of rows that are centred at a time, so that they are in a core's cache for all that is done with them."""
+
+
+def _centered_by_rows(x: npt.NDArray[Any], *, scaled: bool) -> tuple[npt.NDArray[Any], float]:
+    """A numpy array centred as by :func:`center`, in two passes over the memory, and scaled if that is wished.
+
+    The means are added up in double precision, which makes a second one needless.
+    """
+    n, p = x.shape
+    typical = _typical_entries(np, x)
+    result = np.empty((n, p), dtype=x.dtype)
+    height = max(1, _BLOCK_BYTES // (p * x.itemsize))
+    blocks = [slice(begin, begin + height) for begin in range(0, n, height)]
+    ones = np.ones(height, dtype=x.dtype)
+    sums, highest, lowest = np.zeros(p), np.zeros_like(typical[0]), np.zeros_like(typical[0])
+    for rows in blocks:
+        block = np.subtract(x[rows], typical, out=result[rows])
+        sums += ones[: len(block)] @ block
+        if scaled:  # no entry of zero is invented: the typical one is there
+            np.maximum(highest, block.max(axis=0), out=highest)
+            np.minimum(lowest, block.min(axis=0), out=lowest)
+    means = (sums / n).astype(x.dtype)
+    scale = _scale(max(float((highest - means).max()), float((means - lowest).max()))) if scaled else 1.0
+    for rows in blocks:
+        block = result[rows]
+        block -= means
+        if scale not in (0.0, 1.0):
+            block /= x.dtype.type(scale)
+    return result, scale
 
 
 _BLOCK_ENTRIES = 1 << 22
@@ -183,10 +231,15 @@ _BLOCK_ENTRIES = 1 << 22
 
 def column_blocks(xp: Namespace, x: Array, dtype: Any) -> Iterator[Array]:
     """Blocks of columns of ``x`` (n, p), centred, in this type."""
+    for block in _column_blocks(xp, x, dtype):
+        yield center(xp, block)
+
+
+def _column_blocks(xp: Namespace, x: Array, dtype: Any) -> Iterator[Array]:
     n, p = x.shape
     width = max(1, _BLOCK_ENTRIES // n)
     for start in range(0, p, width):
-        yield center(xp, xp.astype(x[:, start : min(start + width, p)], dtype, copy=False))
+        yield xp.astype(x[:, start : min(start + width, p)], dtype, copy=False)
 
 
 def centered_gram(xp: Namespace, x: Array, dtype: Any) -> tuple[Array, float]:
@@ -196,8 +249,8 @@ def centered_gram(xp: Namespace, x: Array, dtype: Any) -> tuple[Array, float]:
     """
     n = x.shape[0]
     gram, scale = xp.zeros((n, n), dtype=dtype, device=array_api_compat.device(x)), 0.0
-    for block in column_blocks(xp, x, dtype):
-        block, own = _scaled(xp, block)
+    for block in _column_blocks(xp, x, dtype):
+        block, own = _centered_and_scaled(xp, block)
         if own == 0.0:
             continue  # nothing but constant columns
         product = block @ block.T
@@ -212,7 +265,7 @@ def centered_gram(xp: Namespace, x: Array, dtype: Any) -> tuple[Array, float]:
 
 def frobenius_squared(xp: Namespace, x: Array) -> Array:
     """Sum of squares of all entries."""
-    return xp.sum(x * x)
+    return xp.sum(x * x) if x.ndim != 2 else xp.sum(squared_lengths(x))
 
 
 def squared_lengths(x: Array) -> Array:
