@@ -118,6 +118,10 @@ def _compare(
         Path | None,
         typer.Option(metavar="FILE", help="Keep unfinished sums of cka or hsic here; go on from them if it exists."),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep unfinished sums in the output folder; go on from those that are there."),
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Do the k-th of n shares, into the checkpoint; see repscope merge."),
@@ -153,8 +157,14 @@ def _compare(
         share = None if shard is None else parse_shard(shard)
         if share is not None and checkpoint is None:
             raise InputError("compare: --shard must come with --checkpoint FILE, where the share's sums are left.")
+        if resume:
+            if output is None or checkpoint is not None:
+                raise InputError("compare: --resume must come with -o DIR, and without --checkpoint FILE.")
+            checkpoint = output / files.UNFINISHED
         if output is not None:
             files.check_folder(output, ids)
+        if resume and output is not None and not plan:
+            output.mkdir(exist_ok=True)
         request = Request(
             a,
             b,
@@ -179,6 +189,8 @@ def _compare(
         if rank > 0:
             return  # every process has the same numbers, one of them tells
         _deliver(comparisons, output, as_json=as_json, quiet=quiet, details=verbose)
+        if resume and output is not None:
+            files.remove_unfinished(output)
 
 
 @app.command("merge")
