@@ -8,13 +8,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # One thread for each library: with more, OpenBLAS and torch wait for each other on small matrices.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test docs lint types check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/repscope demo --output demo
 
 test: $(VENV)/.installed-test
 	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS)
+
+docs: $(VENV)/.installed-docs
+	$(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/site
+	@echo 'open docs/_build/site/index.html'
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -36,5 +40,10 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt
 	$(PIP) --editable '.[all,test]'
 	touch $@
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -130,26 +130,30 @@ def match_lines(comparison: Comparison, width: int) -> list[str]:
     return lines
 
 
-def measure_lines(measure: Measure, width: int) -> list[str]:
-    """All that is declared about a measure, in lines of at most ``width`` characters."""
-    facts = measure.facts(measure.options)
+def measure_rows(measure: Measure, options: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """All that is declared about a measure in words, by heading; of given options, or of the defaults."""
+    facts = measure.facts(measure.options if options is None else options)
     low, high = facts.range
     alike = "higher is more alike" if facts.kind == "similarity" else "lower is more alike"
-    options = ", ".join(f"{key}={describe(value)}" for key, value in measure.options.items())
-    rows = {
+    defaults = ", ".join(f"{key}={describe(value)}" for key, value in measure.options.items())
+    return {
         "kind": f"{facts.kind}, {alike}",
         "range": f"{_bound(low)} to {_bound(high)}",
         "symmetric": "yes" if facts.symmetric else "no",
         "metric": "yes" if facts.metric else "no",
         "invariant to": _invariances(facts),
         "smallest n": str(facts.minimum_examples),
-        "options": options or "none",
+        "options": defaults or "none",
         "formula": measure.formula,
         "cost": measure.cost,
         "references": "; ".join(measure.references),
     }
+
+
+def measure_lines(measure: Measure, width: int) -> list[str]:
+    """All that is declared about a measure, in lines of at most ``width`` characters."""
     lines = textwrap.wrap(f"{measure.id}: {measure.title}", width)
-    for key, value in rows.items():
+    for key, value in measure_rows(measure).items():
         lines += textwrap.wrap(
             f"  {key:<12}  {value}", width, subsequent_indent=" " * 16, break_on_hyphens=False, break_long_words=False
         )

@@ -202,7 +202,7 @@ def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
 def pwcca(x: Array, y: Array) -> Array:
     """Projection-weighted CCA: canonical correlations weighted by how much of x each one explains.
 
-    ρ_PW = Σ α_i ρ_i / Σ α_i with α_i = Σ_j |⟨h_i, x_j⟩|, h_i the i-th canonical variable of x with unit length
+    ρ_PW = Σ α_i ρ_i / Σ α_i with ``α_i = Σ_j |⟨h_i, x_j⟩|``, h_i the i-th canonical variable of x with unit length
     (H = Q_X U, App. C.3) and x_j its j-th centred unit. This is the definition of Morcos et al. (2018) as written in
     eq. 9; the public svcca code weights by other directions and gives other numbers, as do the packages that copied it.
     Where correlations repeat (as those forced to 1 do), the h_i within the tie, hence the value, are not unique.
