@@ -232,3 +232,23 @@ def test_warnings_of_others_are_left_to_python(repscope, monkeypatch):
     with pytest.warns(FutureWarning, match="use the new name"):
         done = repscope("compare", "a.npz", "-q")
     assert (done.code, done.err) == (0, "")
+
+
+def test_resume_goes_on_from_the_sums_in_the_folder_and_leaves_only_results(repscope, workplace, monkeypatch):
+    from repscope.cli import files
+
+    words = ["compare", "models.py:first", "models.py:second", "--data", "inputs.py:inputs", "--json", "-o", "out"]
+    expected = values(repscope(*words[:-2]))
+    folder = workplace / "out"
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert repscope(*words, "--resume").code == 130
+    assert [file.name for file in folder.iterdir()] == [files.UNFINISHED]
+    assert "comparison.partial" in repscope(*words, "--resume", "--seed", "5").err  # the sums are of other weights
+    np.testing.assert_array_equal(values(repscope(*words, "--resume")), expected)
+    assert sorted(file.name for file in folder.iterdir()) == ["comparison.json", "comparison.npz", "heatmap.png"]
+
+
+def test_resume_needs_a_folder_and_no_checkpoint(fails):
+    assert "--resume must come with -o DIR" in fails("compare", "a.npz", "--resume")
+    assert "--resume must come with -o DIR" in fails("compare", "a.npz", "--resume", "-o", "o", "--checkpoint", "c")

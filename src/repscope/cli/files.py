@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEATMAP, NUMBERS = "heatmap.png", "comparison.json"
+UNFINISHED = "comparison.partial"
+"""The sums of a comparison that was interrupted, which compare --resume goes on from."""
+
 _SOFTWARE = b"Software\x00repscope"  # the note in the head of a PNG that says who wrote it
 
 
@@ -69,6 +72,11 @@ def write_results(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]
         (stage / NUMBERS).write_text(as_json(comparisons) + "\n", encoding="utf-8")
         _draw(comparisons).savefig(stage / HEATMAP, dpi=150, metadata={"Software": f"repscope {__version__}"})
     return [folder / name for name in [*names, NUMBERS, HEATMAP]]
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the sums of a comparison whose results are written."""
+    (folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:
