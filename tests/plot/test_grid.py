@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from repscope.errors import InputError
-from repscope.plot import grid
+from repscope.plot import PAGE, grid
 from tests.comparison.examples import comparison, ridge
 
 TEN = tuple(f"conv{i + 1}" for i in range(10))
@@ -114,3 +114,16 @@ def test_similarities_and_distances_do_not_share_a_scale():
     with pytest.raises(InputError, match=r"grid: comparisons must be all similarities .* Pass share_limits=False"):
         grid(both)
     assert len(image_axes(grid(both, share_limits=False))) == 2
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_width_for_print(share):
+    figure = grid(panels(6), width=PAGE, share_limits=share)
+    assert figure.get_figwidth() == pytest.approx(7.2)
+    figure.draw_without_rendering()
+    assert min(ax.get_window_extent().width for ax in image_axes(figure)) > 1.2 * figure.dpi
+
+
+def test_a_width_without_room_is_refused():
+    with pytest.raises(InputError, match="grid: width must leave room for 3 columns and their names, got 1 inches"):
+        grid(panels(6), width=1)

@@ -156,7 +156,8 @@ def test_the_colour_bar_shows_that_scores_lie_outside(values, extend):
 @pytest.mark.parametrize("shape", [(10, 10), (8, 20), (20, 8), (3, 60)])
 def test_the_colour_bar_is_as_high_as_the_image(shape):
     ax = heatmap(comparison(ridge(*shape)))
-    renderer = drawn(ax.figure)
+    drawn(ax.figure)
+    renderer = drawn(ax.figure)  # the layout settles in two rounds, as many as savefig gives it
     bar = ax.images[0].colorbar.ax
     image, strip = ax.get_window_extent(renderer), bar.get_window_extent(renderer)
     assert strip.y0 == pytest.approx(image.y0, abs=0.5)
@@ -200,11 +201,21 @@ def test_layer_names_neither_overlap_nor_leave_the_figure(size, inches, tmp_path
         assert axis.get_majorticklocs()[0] == 0
 
 
-def test_every_one_of_61_layers_is_named_in_a_figure_of_our_own():
+def test_every_one_of_61_layers_is_named_where_there_is_room():
     ax = axes_of(61)
+    drawn(ax.figure)
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(RESNET[::2])
+    ax.figure.set_size_inches(10, 10)
     drawn(ax.figure)
     assert [label.get_text() for label in ax.get_yticklabels()] == list(RESNET)
     assert ax.get_yticklabels()[0].get_fontsize() >= 6
+
+
+@pytest.mark.parametrize(("shape", "width"), [((10, 10), 3.5), ((3, 14), 3.5), ((61, 61), 7.2), ((3, 200), 7.2)])
+def test_a_figure_of_our_own_is_as_wide_as_a_column_or_a_page(shape, width):
+    figure = heatmap(comparison(ridge(*shape))).figure
+    assert figure.get_figwidth() == width
+    assert 0.4 * width < figure.get_figheight() < 1.4 * width
 
 
 def test_a_label_names_the_layer_at_its_tick():

@@ -1,4 +1,4 @@
-"""New figures."""
+"""New figures, of the widths that journals print."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.5, 7.2
+"""Inches of one and of two columns of a journal page: 89 and 183 mm."""
 
 
 def new_figure(size: tuple[float, float], layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
@@ -19,6 +22,19 @@ def new_figure(size: tuple[float, float], layout: Literal["constrained", "compre
     figure = Figure(figsize=size, layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def new_axes(width: float = COLUMN, height: float = 2.6) -> Axes:
+    """Axes alone on a new figure of the given inches."""
+    return new_figure((width, height)).add_subplot()
+
+
+def quiet(ax: Axes) -> None:
+    """Take away the frame's upper and right side and let its numbers be small."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize="small", width=0.6, length=2.5)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize("small")
 
 
 def panels(rows: int, columns: int, *, size: tuple[float, float] = (3.6, 2.8), title: str = "") -> list[Axes]:

@@ -16,14 +16,15 @@ from matplotlib.transforms import Bbox
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.plot._figure import new_figure
+from repscope.plot._figure import COLUMN, PAGE, new_figure
 from repscope.plot.labels import literal, set_layer_ticks, settle
 
 Limits = Literal["range", "data"] | tuple[float, float]
 
 UNDEFINED_COLOR = "#8fa3ad"  # a blue grey that magma does not contain
-_BAR_WIDTH, _BAR_GAP = 0.13, 0.10  # of a colour bar, in inches
+_BAR_WIDTH, _BAR_GAP = 0.12, 0.08  # of a colour bar, in inches
 _FAR_LABEL = 0.2  # height of the model names between image and colour bar, in inches
+_ONE_COLUMN = 14  # layers that can be named in a figure as wide as one column of a page
 
 
 def heatmap(
@@ -101,6 +102,7 @@ def grid(
     cmap: str | Colormap | None = None,
     title: str | None = None,
     panel_size: float = 2.4,
+    width: float | None = None,
     max_labels: int = 64,
     max_characters: int = 16,
 ) -> Figure:
@@ -116,6 +118,7 @@ def grid(
         title: text above the figure; None is the measure where all panels have it in common and no
             shared colour bar names it, "" nothing.
         panel_size: width and height of an image in inches.
+        width: inches of the whole figure, such as ``plot.PAGE``; given, it decides the size of the images.
         max_labels: layer names at most on an axis.
         max_characters: longer layer names lose their middle.
 
@@ -144,9 +147,12 @@ def grid(
     if share_limits:
         ends = [(min(low for low, _ in ends), max(high for _, high in ends))] * len(panels)
     outer_only = len({(c.row_layers, c.column_layers, c.row_models, c.column_models) for c in panels}) == 1
-    figure = new_figure(
-        _grid_size(rows, columns, panel_size, bars=not share_limits, names=not outer_only), "compressed"
-    )
+    sides = {"bars": not share_limits, "names": not outer_only}
+    if width is not None:
+        panel_size += (width - _grid_size(rows, columns, panel_size, **sides)[0]) / columns
+        if panel_size <= 0:
+            raise InputError(f"grid: width must leave room for {columns} columns and their names, got {width} inches.")
+    figure = new_figure(_grid_size(rows, columns, panel_size, **sides), "compressed")
     axes, images = [], []
     for i, (heading, comparison) in enumerate(zip(headings, panels, strict=True)):
         ax = figure.add_subplot(rows, columns, i + 1)
@@ -227,6 +233,7 @@ def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: in
     )
     for axis, layers, models in sides:
         prefix = set_layer_ticks(axis, layers, max_labels=max_labels, max_characters=max_characters)
+        axis.label.set_fontsize("small")
         rest = f"{prefix}*" if prefix else ""
         blocks = [(model, len(list(run))) for model, run in groupby(models)]
         if len(blocks) == 1:
@@ -276,12 +283,14 @@ def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) ->
         bar_ax.set_axes_locator(beside_image)
         bar = figure.colorbar(image, cax=bar_ax, extend=extend, label=label)
     bar.outline.set_linewidth(0.6)
+    bar.ax.yaxis.label.set_fontsize("small")
     bar.ax.tick_params(labelsize="small", width=0.6)
 
 
 def _new_axes(comparison: Comparison) -> Axes:
-    """Axes of a size at which many layer names have room."""
-    longest = float(np.interp(max(comparison.values.shape), (10, 60, 200), (3.8, 6.6, 9.2)))
+    """Axes on a figure as wide as one column of a page or, for many layers, as two."""
+    width = COLUMN if max(comparison.values.shape) <= _ONE_COLUMN else PAGE
+    names, bar = 0.30 * width, 0.7  # inches beside the image: the layers' names, and the colour bar with its label
     shape = _shape(comparison)
-    width, height = longest * min(1.0, 1 / shape), longest * min(1.0, shape)
-    return new_figure((width + 2.2, height + 1.5)).add_subplot()
+    image = (width - names - bar) * min(1.0, 1 / shape)
+    return new_figure((width, image * shape + names + 0.35)).add_subplot()

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from repscope.errors import InputError
-from repscope.plot._figure import new_figure
+from repscope.plot._figure import new_axes, quiet
 
 _BAND_OPACITY = 0.2
 
@@ -49,11 +49,11 @@ def curve(
     if values.ndim != 1 or x.shape != values.shape or (errors is not None and errors.shape != values.shape):
         shapes = ", ".join(str(np.shape(given)) for given in (values, x, errors) if given is not None)
         raise InputError(f"curve: values, x and errors must have one shape (points,), got {shapes}.")
-    ax = new_figure((4.5, 3.2)).add_subplot() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     (line,) = ax.plot(x, values, style, color=color, marker=marker, markersize=3.5, linewidth=1.4, label=label or None)
     if errors is not None and np.isfinite(errors).any():
         ax.fill_between(x, values - errors, values + errors, color=line.get_color(), alpha=_BAND_OPACITY, linewidth=0)
-    _quiet(ax)
+    quiet(ax)
     return ax
 
 
@@ -85,9 +85,9 @@ def points(
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"points: x and y must have one shape (n,), got {x.shape} and {y.shape}.")
-    ax = new_figure((4.0, 3.6)).add_subplot() if ax is None else ax
+    ax = new_axes(height=3.2) if ax is None else ax
     ax.scatter(x, y, c=colors, s=size, linewidths=0, label=label or None, rasterized=x.size > 2000)
-    _quiet(ax)
+    quiet(ax)
     return ax
 
 
@@ -108,8 +108,3 @@ def hues(x: Any, y: Any) -> np.ndarray:
     angle = np.arctan2(place[1], place[0]) / (2 * np.pi) % 1.0
     distance = np.clip(np.hypot(*place) / 2.0, 0.0, 1.0)  # two standard deviations are as colourful as it gets
     return np.array([colorsys.hsv_to_rgb(h, s, 0.9) for h, s in zip(angle, distance, strict=True)])
-
-
-def _quiet(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize="small", width=0.6, length=2.5)
