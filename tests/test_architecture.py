@@ -110,7 +110,7 @@ def test_the_import_check_can_pass():
     assert {"errors", "measures", "engine", "capture", "comparison", "studies"} <= {room for room, _ in rooms()}
 
 
-HEAVY = ("torch", "matplotlib", "scipy", "jax", "pandas", "xarray", "sklearn", "PIL")
+HEAVY = ("torch", "matplotlib", "scipy", "jax", "pandas", "xarray", "sklearn", "PIL", "transformers")
 
 
 def heavy_modules(code: str) -> list[str]:

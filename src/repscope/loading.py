@@ -19,6 +19,8 @@ import numpy as np
 from repscope.errors import InputError
 from repscope.files import SUFFIXES, load_representations
 from repscope.store import is_store
+from repscope.text import PREFIX as TEXT
+from repscope.text import TextFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,30 +29,44 @@ T = TypeVar("T")
 
 FORMS = "package.module:name or file.py:name"
 
+HUGGING_FACE = "hf:"
+
 
 def is_stored(text: str) -> bool:
     """Whether a text names a file of stored arrays, by its suffix, or a directory of stored activations."""
+    if text.startswith(HUGGING_FACE):
+        return False
     return Path(text).suffix.lower() in SUFFIXES or is_store(text)
 
 
-def load_model(spec: str, *, argument: str = "A", seed: int | None = None) -> nn.Module:
+def load_model(spec: str, *, argument: str = "A", seed: int | None = None, truncate: bool = False) -> nn.Module:
     """The torch module that a text stands for.
 
     Args:
         spec: ``package.module:name`` or ``file.py:name``, where the name is that of a module or of a function (or
-            class) that is called without arguments and returns one.
+            class) that is called without arguments and returns one; or ``hf:NAME_OR_DIR``, a model of Hugging Face by
+            its name on the hub or its folder.
         argument: What the text is called on the command line, for messages.
         seed: Of the initial weights; None leaves the generators as they are.
+        truncate: Cut sentences that are longer than a language model takes.
 
     Raises:
         InputError: There is no such thing, it is no module, or the user's code raises (the exception is the cause).
-        MissingExtraError: PyTorch is not installed.
+        FileFormatError: The weights of a model of Hugging Face would run code.
+        MissingExtraError: PyTorch, or transformers for ``hf:``, is not installed.
     """
+    if spec.startswith(HUGGING_FACE):
+        require_torch("Comparing models")
+        from repscope.capture.hugging_face import load_pretrained
+
+        if seed is not None:
+            seed_everything(seed)  # of weights that a checkpoint lacks
+        return load_pretrained(spec.removeprefix(HUGGING_FACE), truncate=truncate, argument=argument)
     if spec.rpartition(":")[0] == "":
         hint = f" Did you mean {spec}:name?" if spec.endswith(".py") else ""
         raise InputError(
-            f"compare: {argument} must be {FORMS}, or a file of stored arrays ({', '.join(SUFFIXES)}), got {spec!r}."
-            + hint
+            f"compare: {argument} must be {FORMS}, hf:NAME_OR_DIR, or a file of stored arrays ({', '.join(SUFFIXES)}), "
+            f"got {spec!r}.{hint}"
         )
     module_type = require_torch("Comparing models").nn.Module
     found = _load_seeded(spec, argument, seed)
@@ -81,9 +97,10 @@ def load_data(spec: str, *, image_size: int | None = None, seed: int | None = No
     """The data that a text stands for, in a form that :func:`repscope.compare` takes.
 
     Args:
-        spec: ``digits`` (1,797 handwritten digits that come with repscope, one channel); a folder of images; a file of
-            stored arrays (one array: the inputs; several: keyword arguments by name); or ``package.module:name`` or
-            ``file.py:name``, where the name is that of the data or of a function without arguments that returns them.
+        spec: ``digits`` (1,797 handwritten digits that come with repscope, one channel); a folder of images;
+            ``text:FILE``, a sentence a line; a file of stored arrays (one array: the inputs; several: keyword arguments
+            by name); or ``package.module:name`` or ``file.py:name``, where the name is that of the data or of a
+            function without arguments that returns them.
         image_size: Width and height of the images in pixels; None: 16 for the digits, 224 for a folder.
         seed: Of data that the user's function draws, the same for every model; None leaves the generators as they are.
 
@@ -102,13 +119,15 @@ def load_data(spec: str, *, image_size: int | None = None, seed: int | None = No
         return ImageFolder(spec, size=224 if image_size is None else image_size)
     if image_size is not None:
         raise InputError(f"compare: --image-size must be left out unless --data is digits or a folder, got {spec!r}.")
+    if spec.startswith(TEXT):
+        return TextFile(spec.removeprefix(TEXT))
     if is_stored(spec):
         arrays = load_representations(spec)
         return next(iter(arrays.values())) if len(arrays) == 1 else arrays
     if spec.rpartition(":")[0] == "":
         kind = "which does not exist" if not Path(spec).exists() else "a file of another kind"
         raise InputError(
-            f"compare: --data must be digits, a folder of images, {FORMS}, or a file of arrays "
+            f"compare: --data must be digits, a folder of images, text:FILE, {FORMS}, or a file of arrays "
             f"({', '.join(SUFFIXES)}), got {spec!r}, {kind}."
         )
     found = _load_seeded(spec, "--data", seed)
@@ -133,7 +152,7 @@ def load_object(spec: str, argument: str) -> Any:
 
 def model_names(specs: Iterable[str], weights: Iterable[str | None]) -> list[str]:
     """What two models (or one) are called in the result: by their names, else by their weights, else a and b."""
-    names = [spec.rpartition(":")[2] for spec in specs]
+    names = [_own_name(spec) for spec in specs]
     if len(set(names)) == len(names):
         return names
     files = [Path(file).stem if file else "" for file in weights]
@@ -141,6 +160,13 @@ def model_names(specs: Iterable[str], weights: Iterable[str | None]) -> list[str
     if len(set(named)) == len(named):
         return named
     return [f"{name} {letter}" for name, letter in zip(names, "ab", strict=False)]
+
+
+def _own_name(spec: str) -> str:
+    if not spec.startswith(HUGGING_FACE):
+        return spec.rpartition(":")[2]
+    place = spec.removeprefix(HUGGING_FACE)
+    return Path(place).resolve().name if Path(place).is_dir() else place.rpartition("/")[2]
 
 
 def seed_everything(seed: int) -> None:

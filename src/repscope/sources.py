@@ -14,11 +14,12 @@ import array_api_compat
 from repscope._progress import track
 from repscope.engine.products import native
 from repscope.engine.stream import ArraySource, Source, Visitor, check_finite
-from repscope.errors import CaptureError, InputError
+from repscope.errors import CaptureError, CaptureWarning, InputError
+from repscope.measures._messages import warn
 from repscope.subjects import Subject
 
 if TYPE_CHECKING:
-    from repscope.capture import Batches, Capture
+    from repscope.capture import Batches, Capture, Prepared
 
 
 class ModelSource:
@@ -46,7 +47,7 @@ class ModelSource:
         forward: Callable[..., Any] | None = None,
         progress: bool | None = None,
     ) -> None:
-        from repscope.capture import Capture
+        from repscope.capture import Capture, check_one_number_of_tokens
 
         self.data, self.progress = data, progress
         self.captures: list[Capture] = [
@@ -58,7 +59,11 @@ class ModelSource:
         self._complete = False
         self._pending: Iterator[Any] | None = None
         self._first = self._first_batch()
+        self._warned = False  # of words that are left out
         infos = [capture.discover(self._first) for capture in self.captures]
+        self._prepared(self._first)  # models that cannot be aligned are refused before the work begins
+        sampled = [(f"{capture.name}: {info.name}", info) for capture in self.captures for info in capture.sampled]
+        check_one_number_of_tokens(sampled, self.first_items)
         self.layers = [capture.names for capture in self.captures]
         several = len(subjects) > 1
         self.names = [
@@ -161,14 +166,14 @@ class ModelSource:
     def _run(self, batch: Any, visitor: Visitor) -> int:
         seen: dict[str, int] = {}
         offset = 0
-        for capture in self.captures:
+        for capture, prepared in zip(self.captures, self._prepared(batch), strict=True):
             index = {name: offset + i for i, name in enumerate(capture.names)}
 
             def consume(name: str, x: Any, index: dict[str, int] = index) -> None:
                 seen[self.names[index[name]]] = int(x.shape[0])
                 visitor.layer(index[name], x.to(self.device))  # of models or layers elsewhere a copy
 
-            capture.run(batch, consume)
+            capture.run(prepared, consume)
             offset += len(index)
         if len(set(seen.values())) > 1:
             (one, n), (other, m) = next((a, b) for a in seen.items() for b in seen.items() if a[1] != b[1])
@@ -177,6 +182,25 @@ class ModelSource:
                 "in one batch. Choose layers of one kind, or one reduction for all, such as reduce='mean'."
             )
         return next(iter(seen.values()))
+
+    def _prepared(self, batch: Any) -> list[Prepared]:
+        """The batch for every model, with the same examples for all."""
+        from repscope.capture import aligned
+
+        prepared = [capture.prepare(batch) for capture in self.captures]
+        if len(prepared) == 1:
+            return prepared
+        names, levels = ([getattr(c, key) for c in self.captures] for key in ("name", "levels"))
+        prepared, left_out = aligned(prepared, levels, names)
+        if left_out and not self._warned:
+            self._warned = True
+            warn(
+                "compare: every word or character must have a token in each model to be an example; those that one of "
+                "the models does not see, of which this batch of text holds some, are left out for all. Cut "
+                "sentences and unknown signs are the usual reasons.",
+                CaptureWarning,
+            )
+        return prepared
 
     def _first_batch(self) -> Any:
         """The first batch, without losing it where the data can be gone through only once."""

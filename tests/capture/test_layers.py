@@ -100,7 +100,7 @@ class TestSelection:
     @pytest.mark.parametrize(
         ("layers", "message"),
         [
-            ("layr1", r"layers must name modules of the model, got 'layr1'\. Did you mean 'layer1'"),
+            ("layr1", r"layers must name modules of the model or its parts, got 'layr1'\. Did you mean 'layer1'"),
             ("layr*", r"got 'layr\*'\. Did you mean 'layer"),
             ("zzz", r"got 'zzz'\. There are: 'fc', 'avgpool', .* and \d+ more\."),
             ("zzz#1", r"got 'zzz#1'"),

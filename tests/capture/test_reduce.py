@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from repscope.capture.reduce import REDUCTIONS, check_rule, reduce_activation, rule_for
+from repscope.capture.tokens import Tokens
 from repscope.errors import CaptureError, InputError
 
 MAPS = torch.arange(2 * 3 * 4 * 5, dtype=torch.float32).reshape(2, 3, 4, 5)
@@ -18,7 +19,7 @@ LEFT = RIGHT.flip(1)
 
 def reduce(x: Tensor, how: Any, mask: Tensor | None = None, features_last: bool | None = None) -> np.ndarray:
     last = x.ndim == 3 if features_last is None else features_last
-    return reduce_activation(x, how, mask=mask, features_last=last, layer="block.act").numpy()
+    return reduce_activation(x, how, tokens=Tokens(mask), features_last=last, layer="block.act").numpy()
 
 
 @pytest.mark.parametrize("how", REDUCTIONS)
@@ -76,7 +77,9 @@ def test_masked_mean_never_looks_at_padding() -> None:
 
 def test_masked_mean_in_half_precision_sums_in_float32() -> None:
     x = torch.full((1, 300, 1), 300.0, dtype=torch.float16)  # the sum, 90000, is beyond float16
-    mean = reduce_activation(x, "mean", mask=torch.ones(1, 300, dtype=torch.bool), features_last=True, layer="a")
+    mean = reduce_activation(
+        x, "mean", tokens=Tokens(torch.ones(1, 300, dtype=torch.bool)), features_last=True, layer="a"
+    )
     assert mean.dtype == torch.float16
     assert mean.item() == 300
 

@@ -36,7 +36,10 @@ def test_a_file_runs_once(workplace):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("models", r"A must be package.module:name or file.py:name, or a file of stored arrays .*got 'models'"),
+        (
+            "models",
+            r"A must be package.module:name or file.py:name, hf:NAME_OR_DIR, or a file of .*got 'models'",
+        ),
         ("models.py", r"got 'models.py'. Did you mean models.py:name\?"),
         ("gone.py:first", r"A must name an existing file, got 'gone.py'"),
         ("models.py:frist", r"A must name something in models.py, got 'frist'. Did you mean 'first'\?"),

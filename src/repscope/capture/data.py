@@ -196,7 +196,7 @@ def accepted_keywords(forward: Callable[..., Any], keywords: Mapping[str, Any]) 
     return accepted
 
 
-def attention_mask(batch: Batch) -> Tensor | None:
+def attention_mask(batch: Batch, *, argument: str = "attention_mask") -> Tensor | None:
     """Which tokens of a batch are real: its ``"attention_mask"`` as booleans (items, tokens), or None without one.
 
     Raises:
@@ -208,14 +208,14 @@ def attention_mask(batch: Batch) -> Tensor | None:
         return None
     mask = torch.as_tensor(mask)
     if mask.ndim != 2:
-        raise CaptureError(f"Capture: attention_mask must have shape (items, tokens), got {tuple(mask.shape)}.")
+        raise CaptureError(f"Capture: {argument} must have shape (items, tokens), got {tuple(mask.shape)}.")
     real = mask != 0
     if not bool(((mask == 1) | ~real).all()):
-        raise CaptureError("Capture: attention_mask must be 1 for tokens and 0 for padding, got other values.")
+        raise CaptureError(f"Capture: {argument} must be 1 for tokens and 0 for padding, got other values.")
     empty = torch.nonzero(~real.any(dim=1)).flatten().tolist()
     if empty:
         raise CaptureError(
-            f"Capture: attention_mask must leave every item a token, got only padding in item {empty[0]} of the batch."
+            f"Capture: {argument} must leave every item a token, got only padding in item {empty[0]} of the batch."
         )
     return real
 

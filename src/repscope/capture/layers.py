@@ -5,6 +5,8 @@ Names are those of ``model.named_modules()`` without what wrappers add to them (
 k > 1 times in one forward pass gives the layers ``name#0`` ... ``name#(k-1)``. Layers are always in the order of
 execution, whatever the order in which they were asked for: in the order in which their outputs are ready.
 
+Parts of a network can be asked for in one word, such as ``"residual"``; see :mod:`repscope.capture.parts`.
+
 The default set
 ---------------
 A *unit* is a leaf module with a weight matrix (convolution, linear, embedding, recurrent, attention), together with the
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -36,22 +39,27 @@ from math import prod
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from repscope.capture.parts import PARTS, Tap, taps
 from repscope.capture.reduce import did_you_mean
+from repscope.capture.text import TextModel
 from repscope.errors import InputError
 
 Pick = str | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]
 Layers = Pick | Iterable[Pick] | None
-"""None (the default set), or a name, glob, module type, module, predicate(name, module), or several of them mixed."""
+"""None (the default set), or a name, glob, word for a part (``"residual"``), module type, module, predicate(name,
+module), or several of them mixed."""
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
+    """The module inside DataParallel, DistributedDataParallel, torch.compile and TextModel wrappers."""
     while True:
         if isinstance(module, _WRAPPERS):
             module = module.module
+        elif isinstance(module, TextModel):
+            module = module.model
         elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
             module = inner
         else:
@@ -67,18 +75,20 @@ class ModuleTable:
             if it has no submodules, under its class name.
         aliases: further names of modules that are registered more than once, each with the first name.
         blocks: the names of the default set's blocks.
+        root: the model itself, unwrapped.
     """
 
     modules: dict[str, nn.Module] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     blocks: frozenset[str] = frozenset()
+    root: nn.Module = field(default_factory=nn.Identity)
 
     @classmethod
     def of(cls, model: nn.Module) -> ModuleTable:
         """Lists the modules of a model, looking through wrappers at every depth."""
         root = unwrap(model)
         if not any(True for _ in _children(root)):
-            return cls({type(root).__name__: root})
+            return cls({type(root).__name__: root}, root=root)
         modules: dict[str, nn.Module] = {}
         aliases: dict[str, str] = {}
         first_names: dict[int, str] = {}
@@ -91,7 +101,7 @@ class ModuleTable:
             modules[name] = module
             if isinstance(parent, _CONTAINERS) and not is_leaf(module) and not isinstance(module, _NO_FORWARD):
                 blocks.add(name)
-        return cls(modules, aliases, frozenset(blocks))
+        return cls(modules, aliases, frozenset(blocks), root)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,10 +124,12 @@ class Wanted:
     Attributes:
         calls: for every selected module the calls that were asked for; None for all of them.
         by_name: the modules that were named one by one and not by a pattern; for them a problem is an error.
+        taps: layers that aren't the whole output of a module.
     """
 
     calls: dict[str, set[int] | None] = field(default_factory=dict)
     by_name: set[str] = field(default_factory=set)
+    taps: list[Tap] = field(default_factory=list)
 
     def add(self, name: str, call: int | None) -> None:
         """Adds one call of a module, or all its calls."""
@@ -126,6 +138,13 @@ class Wanted:
             self.calls[name] = None
         else:
             known.add(call)
+
+    def tap(self, tap: Tap) -> None:
+        """Adds a layer that is seen at a module."""
+        if tap.side == "output" and tap.head is None:
+            self.add(tap.module, None)
+        elif tap not in self.taps:
+            self.taps.append(tap)
 
     def has(self, name: str, call: int) -> bool:
         """Whether this call of the module was asked for."""
@@ -138,7 +157,8 @@ class Wanted:
 def select(layers: Layers, table: ModuleTable) -> Wanted | None:
     """Resolves a selection against the modules of a model; None stays None, the default set.
 
-    A glob follows ``fnmatch``, so ``*`` also crosses dots.
+    A glob follows ``fnmatch``, so ``*`` also crosses dots. A word of :data:`repscope.capture.parts.PARTS` stands for a
+    part of the network, unless a module has that very name.
 
     Raises:
         InputError: a name, glob, type or predicate that fits no module, with the closest real names.
@@ -153,7 +173,7 @@ def select(layers: Layers, table: ModuleTable) -> Wanted | None:
             _select_module(pick, table, wanted)
         else:
             _select_where(pick, table, wanted)
-    if not wanted.calls:
+    if not wanted.calls and not wanted.taps:
         raise InputError("Capture: layers must select at least one layer, got an empty list.")
     return wanted
 
@@ -294,11 +314,16 @@ def _select_by_name(pick: str, table: ModuleTable, wanted: Wanted) -> None:
     elif mark and call.isdecimal() and base in table.names:
         name = table.first_name(base)
         wanted.add(name, int(call))
+    elif pick in PARTS:
+        for tap in taps(pick, table, table.root):
+            wanted.tap(tap)
+        return
     else:
         found = _add_all(lambda name, _: fnmatchcase(name, pick), table, wanted)
-        if not found:
+        if not found and not _add_taps(pick, table, wanted):
             raise InputError(
-                f"Capture: layers must name modules of the model, got {pick!r}{did_you_mean(pick, table.names)}"
+                "Capture: layers must name modules of the model or its parts, got "
+                f"{pick!r}{did_you_mean(pick, (*table.names, *PARTS))}"
             )
         return
     if not table.computes(name):
@@ -347,6 +372,17 @@ def _add_all(fits: Callable[[str, nn.Module], bool], table: ModuleTable, wanted:
     found = [name for name in table.names if table.computes(name) and fits(name, table.modules[table.first_name(name)])]
     for name in found:
         wanted.add(table.first_name(name), None)
+    return bool(found)
+
+
+def _add_taps(pattern: str, table: ModuleTable, wanted: Wanted) -> bool:
+    """Adds the layers without a module of their own, heads and embeddings, that fit; whether there are any."""
+    found = []
+    for part in ("heads", "embeddings"):
+        with suppress(InputError):  # the model has none
+            found += [tap for tap in taps(part, table, table.root) if fnmatchcase(tap.layer, pattern)]
+    for tap in found:
+        wanted.tap(tap)
     return bool(found)
 
 

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
+from repscope.capture.tokens import SAMPLED, UNITS, Tokens, sample_of
 from repscope.errors import CaptureError, InputError
 
 Reduction = Callable[[Tensor, Tensor | None], Tensor]
@@ -31,9 +32,19 @@ REDUCTIONS: Mapping[str, str] = {
     "mean": "the mean over an item's positions or (real) tokens: (items, channels)",
     "positions": "every position of a map or real token is an example: (items · positions, channels)",
     "tokens": "every real token is an example: (real tokens, features)",
+    "sample": f"{SAMPLED} real tokens of each item, drawn without replacement, are examples; 'sample:4' draws 4, "
+    "'sample:4:7' by seed 7",
+    "words": "every word of the text (what white space separates) is an example: the mean over the tokens that overlap "
+    "it, whatever the tokenizer: (words, features)",
+    "characters": "every character of the text but white space is an example: the mean over its tokens, mostly one: "
+    "(characters, features)",
     "first": "the first real token of each item: (items, features)",
     "last": "the last real token of each item, wherever the padding is: (items, features)",
 }
+
+
+TOKEN_LEVEL = frozenset({"positions", "tokens", "sample"})
+"""Reductions whose examples are tokens, so that they match between models only if the tokens do."""
 
 
 def check_rule(reduce: Reduce, layers: tuple[str, ...]) -> Reduce:
@@ -45,12 +56,17 @@ def check_rule(reduce: Reduce, layers: tuple[str, ...]) -> Reduce:
                 f"Capture: reduce must have layer names or globs as keys, got {pattern!r}, which matches no layer"
                 f"{did_you_mean(str(pattern), layers)}"
             )
-        if not callable(how) and not (isinstance(how, str) and how in REDUCTIONS):
+        if not callable(how) and not (isinstance(how, str) and name_of(how) in REDUCTIONS):
             raise InputError(
                 f"Capture: reduce must be one of {', '.join(REDUCTIONS)}, a function of (activation, mask), or a "
                 f"mapping from layer globs to these, got {how!r}{did_you_mean(str(how), tuple(REDUCTIONS))}"
             )
     return reduce
+
+
+def name_of(how: str) -> str:
+    """The key in ``REDUCTIONS`` of a reduction with its numbers, as in ``"sample:4"``."""
+    return "sample" if sample_of(how) else how
 
 
 def rule_for(reduce: Reduce, layer: str) -> str | Reduction:
@@ -60,9 +76,7 @@ def rule_for(reduce: Reduce, layer: str) -> str | Reduction:
     return next((how for pattern, how in reduce.items() if _matches(layer, pattern)), "auto")
 
 
-def reduce_activation(
-    x: Tensor, how: str | Reduction, *, mask: Tensor | None, features_last: bool, layer: str
-) -> Tensor:
+def reduce_activation(x: Tensor, how: str | Reduction, *, tokens: Tokens, features_last: bool, layer: str) -> Tensor:
     """The representation of one batch, (examples, features), in the activation's own dtype and on its device.
 
     The result may share memory with ``x``.
@@ -70,7 +84,7 @@ def reduce_activation(
     Args:
         x: the activation, items first.
         how: a name out of ``REDUCTIONS`` or a function.
-        mask: booleans (items, tokens), True for real tokens; only token layers use it.
+        tokens: which are real, and what they stand for; only token layers use it.
         features_last: whether the features of an activation with 3 or more axes are its last axis.
         layer: the name for messages.
 
@@ -78,6 +92,7 @@ def reduce_activation(
         CaptureError: the reduction doesn't fit the activation, the mask doesn't fit the tokens, or a function
             returned something else than a matrix.
     """
+    mask = tokens.real
     if callable(how):
         return _apply(how, x, None if mask is None else mask.to(x.device), layer)
     if x.ndim <= 2:
@@ -92,6 +107,10 @@ def reduce_activation(
         return by_position.mean(1) if real is None else _masked_mean(by_position, real)
     if how == "positions" or (how == "tokens" and is_tokens):
         return by_position.flatten(0, 1) if real is None else by_position[real]
+    if how in UNITS and is_tokens:
+        return tokens.means(how, x)
+    if is_tokens and (sample := sample_of(how)):
+        return x[tokens.sampled(*sample, x.shape[:2]).to(x.device)]
     if how in ("first", "last") and is_tokens:
         return x[torch.arange(len(x), device=x.device), _end_token(x, real, how)]
     raise CaptureError(

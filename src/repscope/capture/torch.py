@@ -27,15 +27,23 @@ from torch import Tensor, nn
 from repscope.capture.data import (
     Batch,
     accepted_keywords,
-    attention_mask,
     batch_items,
     batches,
     model_inputs,
     move,
 )
 from repscope.capture.layers import Layers, ModuleTable, select, unwrap
+from repscope.capture.parts import Side
+from repscope.capture.prepared import (
+    Prepared,
+    check_mask_accepted,
+    check_one_kind_of_tokens,
+    tokens_of,
+    with_positions,
+)
 from repscope.capture.reduce import Reduce, check_rule
-from repscope.capture.trace import LayerInfo, PlannedLayer, Trace
+from repscope.capture.text import TextModel, is_text
+from repscope.capture.trace import LayerInfo, PlannedLayer, Trace, input_of
 from repscope.errors import CaptureError, InputError
 
 Consumer = Callable[[str, Tensor], None]
@@ -50,8 +58,9 @@ class Capture:
 
     Args:
         model: a torch module. Batches are moved to its device and floating-point inputs to its precision.
-        layers: what to record: names, globs, module types, modules, predicates(name, module), or a list of these
-            mixed; ``None`` for the default set. See :mod:`repscope.capture.layers`.
+        layers: what to record: names, globs, words for parts such as ``"residual"``, module types, modules,
+            predicates(name, module), or a list of these mixed; ``None`` for the default set. See
+            :mod:`repscope.capture.layers`.
         reduce: how an activation becomes (examples, features): ``"auto"``, another name out of
             :data:`repscope.capture.reduce.REDUCTIONS`, a function of (activation, mask), or a mapping from layer globs
             to these.
@@ -88,7 +97,8 @@ class Capture:
         self._wanted = select(layers, self._table)
         self._reduce = check_rule(reduce, self._table.names)
         self._forward = forward
-        self._plan: dict[tuple[str, int], PlannedLayer] = {}
+        self._text = model if isinstance(model, TextModel) else None
+        self._plan: dict[tuple[str, Side, int], list[PlannedLayer]] = {}
         self._open: list[AbstractContextManager[None]] = []
 
     @property
@@ -97,6 +107,16 @@ class Capture:
         if not self.layers:
             raise CaptureError("Capture: names must be asked for after discover(batch) or the first run.")
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def levels(self) -> frozenset[str]:
+        """The named reductions of the layers, which say what their examples are; known from the first batch on."""
+        return frozenset(layer.level for layers in self._plan.values() for layer in layers)
+
+    @property
+    def sampled(self) -> tuple[LayerInfo, ...]:
+        """The layers of which some tokens are sampled."""
+        return tuple(layer.info for layers in self._plan.values() for layer in layers if layer.level == "sample")
 
     def __enter__(self) -> Self:
         observing = _observing(self.model)
@@ -107,7 +127,28 @@ class Capture:
     def __exit__(self, *exception: Any) -> None:
         self._open.pop().__exit__(*exception)
 
-    def discover(self, batch: Batch) -> tuple[LayerInfo, ...]:
+    def prepare(self, batch: Batch | Prepared) -> Prepared:
+        """A batch as the model is called on it, sentences tokenized, with what is known of its tokens.
+
+        Raises:
+            InputError: the batch is empty, or holds sentences and the model has no tokenizer.
+            CaptureError: the attention mask isn't one.
+        """
+        if isinstance(batch, Prepared):
+            return batch
+        items = _items(batch)
+        if is_text(batch):
+            if self._text is None:
+                raise InputError(
+                    f"Capture: {self.name} must have a tokenizer to run on text, got a {type(self._root).__name__} by "
+                    "itself. Pass TextModel(model, tokenizer), or hf:NAME_OR_DIR on the command line."
+                )
+            batch, text = self._text.tokenize(batch)
+            return Prepared(batch, items, tokens_of(batch, text))
+        batch = with_positions(batch, self._root)
+        return Prepared(batch, items, tokens_of(batch))
+
+    def discover(self, batch: Batch | Prepared) -> tuple[LayerInfo, ...]:
         """Runs one forward pass to find the layers, their order of execution and how often each is called.
 
         Modules that were asked for and don't run, or whose output isn't one row of numbers per item, are left out with
@@ -117,22 +158,28 @@ class Capture:
             The layers in order of execution; ``layers`` and ``names`` hold them from now on.
 
         Raises:
-            CaptureError: no layer is left, a layer asked for by name has no usable output, or its activation doesn't
-                fit the reduction or the attention mask.
+            CaptureError: no layer is left, a layer asked for by name has no usable output, its activation doesn't fit
+                the reduction or the attention mask, or single tokens of an encoder are to be compared with those of a
+                decoder.
         """
-        trace = Trace(self._table, self._wanted, self._reduce, items=_items(batch), mask=attention_mask(batch))
+        prepared = self.prepare(batch)
+        trace = Trace(self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens)
         # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
         with self._observed(), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
             for name, module in self._table.modules.items():
                 before, after = trace.hooks(name)
                 hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
                 hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
-            self._call(batch)
-        self._plan = {(layer.module, layer.call): layer for layer in trace.plan()}
-        self.layers = tuple(layer.info for layer in self._plan.values())
+            self._call(prepared.batch)
+        planned = trace.plan()
+        check_one_kind_of_tokens(planned, prepared.tokens)
+        self._plan = {}
+        for layer in planned:
+            self._plan.setdefault((layer.module, layer.side, layer.call), []).append(layer)
+        self.layers = tuple(layer.info for layer in planned)
         return self.layers
 
-    def run(self, batch: Batch, consume: Consumer) -> None:
+    def run(self, batch: Batch | Prepared, consume: Consumer) -> None:
         """Runs one forward pass and hands every layer's representation of the batch to ``consume``.
 
         ``consume(name, x)`` is called inside the hook. ``x`` of shape (examples, features) is detached, has the
@@ -143,30 +190,36 @@ class Capture:
         Raises:
             CaptureError: on this batch a layer has other features than on the first one, or isn't called as often.
         """
+        prepared = self.prepare(batch)
         if not self._plan:
-            self.discover(batch)
-        items, mask = _items(batch), attention_mask(batch)
-        seen: Counter[str] = Counter()
+            self.discover(prepared)
+        seen: Counter[tuple[str, Side]] = Counter()
 
-        def hook(name: str) -> Callable[..., None]:
-            def consume_output(module: nn.Module, args: Any, output: Any) -> None:
-                layer = self._plan.get((name, seen[name]))
-                seen[name] += 1
-                if layer is not None:
-                    consume(layer.info.name, layer.representation(output, items, mask))
+        def take(name: str, side: Side, x: Any) -> None:
+            for layer in self._plan.get((name, side, seen[name, side]), ()):
+                consume(layer.info.name, layer.representation(x, prepared.items, prepared.tokens))
+            seen[name, side] += 1
 
-            return consume_output
+        def output_hook(name: str) -> Callable[..., None]:
+            return lambda module, args, output: take(name, "output", output)
 
-        expected = {layer.module: layer.calls for layer in self._plan.values()}
+        def input_hook(name: str) -> Callable[..., None]:
+            return lambda module, args, kwargs: take(name, "input", input_of(args, kwargs))
+
+        expected = {(layer.module, layer.side): layer for layers in self._plan.values() for layer in layers}
         with self._observed(), torch.no_grad(), ExitStack() as hooks:
-            for name in expected:
-                hooks.callback(self._table.modules[name].register_forward_hook(hook(name)).remove)
-            self._call(batch)
-        for name, calls in expected.items():
-            if seen[name] != calls:
+            for name, side in expected:
+                module = self._table.modules[name]
+                if side == "output":
+                    hooks.callback(module.register_forward_hook(output_hook(name)).remove)
+                else:
+                    hooks.callback(module.register_forward_pre_hook(input_hook(name), with_kwargs=True).remove)
+            self._call(prepared.batch)
+        for key, layer in expected.items():
+            if seen[key] != layer.calls:
                 raise CaptureError(
-                    f"Capture: layer '{name}' of {self.name} must be called as often as on the first batch, {calls} "
-                    f"time(s), got {seen[name]}. Leave it out, or give all inputs one length."
+                    f"Capture: layer '{key[0]}' of {self.name} must be called as often as on the first batch, "
+                    f"{layer.calls} time(s), got {seen[key]}. Leave it out, or give all inputs one length."
                 )
 
     def collect(self, batch: Batch) -> dict[str, Tensor]:
@@ -190,6 +243,7 @@ class Capture:
         args, keywords = model_inputs(batch)
         if keywords:
             keywords = accepted_keywords(self._root.forward, keywords)
+            check_mask_accepted(batch, keywords, self.name)
         self._root(*move(args, device, dtype), **move(keywords, device, dtype))
 
 

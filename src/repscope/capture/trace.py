@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,8 +22,13 @@ from repscope.capture.layers import (
     is_spread,
     role_of,
 )
-from repscope.capture.reduce import Reduce, Reduction, reduce_activation, rule_for
+from repscope.capture.parts import Side, Tap
+from repscope.capture.reduce import Reduce, Reduction, name_of, reduce_activation, rule_for
+from repscope.capture.tokens import BatchTokens
 from repscope.errors import CaptureError, CaptureWarning
+
+_READS_ENCODER = re.compile(r"(EncDec|[Cc]ross|encoder_attn).*\.(k|v|key|value|k_proj|v_proj)$")
+"""Modules inside a decoder that run on the encoder's tokens: the keys and values of its cross-attention."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class PlannedLayer:
     Attributes:
         info: the facts.
         module: the name of the module.
+        side: whether it is the module's output or its first input.
         call: which of its calls in a forward pass.
         calls: how many there are.
         recipe: from activation to matrix.
@@ -63,11 +70,17 @@ class PlannedLayer:
 
     info: LayerInfo
     module: str
+    side: Side
     call: int
     calls: int
     recipe: Recipe
 
-    def representation(self, output: Any, items: int | None, mask: Tensor | None) -> Tensor:
+    @property
+    def level(self) -> str:
+        """The name of its reduction; empty for a function."""
+        return name_of(self.recipe.how) if isinstance(self.recipe.how, str) else ""
+
+    def representation(self, output: Any, items: int | None, tokens: BatchTokens) -> Tensor:
         """The (examples, features) matrix of one batch, checked against the traced batch."""
         name = self.info.name
         x = activation_of(output)
@@ -76,7 +89,7 @@ class PlannedLayer:
                 f"Capture: layer '{name}' must return a floating-point tensor in every batch, got "
                 f"{type(output).__name__}. Leave it out."
             )
-        matrix = self.recipe.matrix(x, items, mask, name)
+        matrix = self.recipe.matrix(x, items, tokens, name)
         if matrix.shape[1] != self.info.features:
             raise CaptureError(
                 f"Capture: layer '{name}' must have the same features in every batch, got {matrix.shape[1]} from shape "
@@ -88,13 +101,23 @@ class PlannedLayer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an activation is laid out, and the reduction that makes a matrix of it."""
+    """How an activation is laid out, and the reduction that makes a matrix of it.
+
+    Attributes:
+        how: the reduction.
+        item_axis: the axis of the items.
+        features_last: whether the features of an activation with 3 or more axes are its last axis.
+        target: whether its tokens are those of the decoder of an encoder-decoder.
+        tap: for a head, which part of the features it is.
+    """
 
     how: str | Reduction
     item_axis: int
     features_last: bool
+    target: bool = False
+    tap: Tap | None = None
 
-    def matrix(self, x: Tensor, items: int | None, mask: Tensor | None, layer: str) -> Tensor:
+    def matrix(self, x: Tensor, items: int | None, tokens: BatchTokens, layer: str) -> Tensor:
         """The activation as (examples, features)."""
         rows = x.shape[self.item_axis]
         if items is not None and rows % items:
@@ -103,7 +126,10 @@ class Recipe:
                 f"shape {tuple(x.shape)}. Leave it out."
             )
         by_item = x.detach().movedim(self.item_axis, 0)
-        return reduce_activation(by_item, self.how, mask=mask, features_last=self.features_last, layer=layer)
+        if self.tap is not None and self.tap.head is not None:
+            by_item = _head(by_item, self.tap.head, self.tap.heads, layer)
+        of_layer = tokens.target if self.target else tokens.source
+        return reduce_activation(by_item, self.how, tokens=of_layer, features_last=self.features_last, layer=layer)
 
 
 class Trace:
@@ -114,14 +140,18 @@ class Trace:
         wanted: the selected layers, None for the default set.
         reduce: the rule for making matrices.
         items: the number of items in the traced batch, None if it doesn't say.
-        mask: its attention mask.
+        tokens: its tokens.
     """
 
     def __init__(
-        self, table: ModuleTable, wanted: Wanted | None, reduce: Reduce, *, items: int | None, mask: Tensor | None
+        self, table: ModuleTable, wanted: Wanted | None, reduce: Reduce, *, items: int | None, tokens: BatchTokens
     ) -> None:
         self._table, self._wanted, self._reduce = table, wanted, reduce
-        self._items, self._mask = items, mask
+        self._items, self._tokens = items, tokens
+        self._in_target = False  # an encoder-decoder has come to its decoder
+        self._inputs: Counter[str] = Counter()  # calls of the modules whose inputs are layers
+        self._tapped: dict[Call, tuple[Tap, int]] = {}
+        self._tap_counts: Counter[str] = Counter()  # of layers without a module of their own
         self._counts: Counter[str] = Counter()
         self._calls: list[Call] = []
         self._described: dict[Call, LayerInfo | Exception] = {}
@@ -136,12 +166,17 @@ class Trace:
 
     def hooks(self, name: str) -> tuple[Callable[..., None], Callable[..., None]]:
         """The hooks for one module, for before and after its forward, both ``with_kwargs``."""
+        taps = [] if self._wanted is None else [tap for tap in self._wanted.taps if tap.module == name]
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            self._in_target |= self._tokens.has_target and name.rpartition(".")[2] == "decoder"
             if is_leaf(module):
                 x = activation_of((args, kwargs))
                 self._continues = self._is_last(x)
                 self._was_spread = x is not None and is_spread(x)
+            for tap in taps:
+                self._note_input(tap, module, input_of(args, kwargs))
+            self._inputs[name] += 1
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             self._note(name, module, activation_of(output))
@@ -158,7 +193,7 @@ class Trace:
         if self._wanted is None:
             chosen = default_layers(self._calls)
         else:
-            chosen = self._usable([call for call in self._calls if self._wanted.has(call.name, call.index)])
+            chosen = self._usable([call for call in self._calls if self._is_wanted(call)])
         if not chosen:
             raise CaptureError(
                 "Capture: model must run at least one of the layers to record, got none with a floating-point output "
@@ -188,8 +223,38 @@ class Trace:
             is_candidate = role not in (Role.OTHER, Role.PASS_THROUGH)
         else:
             is_candidate = self._wanted.has(name, call.index)
-        if x is not None and item_axis is not None and call.usable and is_candidate:
-            recipe = Recipe(rule_for(self._reduce, f"{name}#{call.index}"), item_axis, features_last)
+        if is_candidate:
+            self._prepare(call, module, x, item_axis, features_last)
+
+    def _note_input(self, tap: Tap, module: nn.Module, x: Tensor | None) -> None:
+        if tap.first and self._tap_counts[tap.layer]:
+            return
+        item_axis = None if x is None else self._item_axis(module, x)
+        call = Call(
+            name=tap.layer,
+            index=self._tap_counts[tap.layer],
+            role=Role.OTHER,
+            usable=x is not None and item_axis is not None and self._is_usable(x.shape[item_axis]),
+            output=-1,
+            continues=False,
+            spread=False,
+            pools_all=False,
+        )
+        self._tap_counts[tap.layer] += 1
+        self._calls.append(call)
+        self._tapped[call] = tap, self._inputs[tap.module]
+        features_last = x is not None and self._layout.features_last(module, Role.OTHER, x)
+        self._prepare(call, module, x, item_axis, features_last)
+
+    def _prepare(
+        self, call: Call, module: nn.Module, x: Tensor | None, item_axis: int | None, features_last: bool
+    ) -> None:
+        """Notes how a call that may be chosen becomes a representation."""
+        if x is not None and item_axis is not None and call.usable:
+            tap, _ = self._tapped.get(call, (None, 0))
+            how = rule_for(self._reduce, f"{call.name}#{call.index}")
+            target = self._in_target and not _READS_ENCODER.search(call.name)
+            recipe = Recipe(how, item_axis, features_last, target, tap)
             self._recipes[call] = recipe
             try:
                 self._described[call] = self._describe(call, module, x, recipe)
@@ -203,18 +268,25 @@ class Trace:
                 f"Capture: batch must tell items from tokens at layer '{call.name}', got {self._items} of both in a "
                 "model that has modules with batch_first=False. Use another batch size."
             )
-        matrix = recipe.matrix(x, self._items, self._mask, call.name)
+        matrix = recipe.matrix(x, self._items, self._tokens, call.name)
         per_item = matrix.shape[0] / self._items if self._items else float("nan")
         dtype, device = str(matrix.dtype).removeprefix("torch."), str(matrix.device)
         return LayerInfo(call.name, type(module).__name__, tuple(x.shape), matrix.shape[1], per_item, dtype, device)
 
     def _planned(self, call: Call) -> PlannedLayer:
-        info, calls = self._described[call], self._counts[call.name]
+        counts = self._tap_counts if call in self._tapped else self._counts
+        info, calls = self._described[call], counts[call.name]
         if isinstance(info, Exception):
             raise info
         if calls > 1:
             info = replace(info, name=f"{call.name}#{call.index}")
-        return PlannedLayer(info, call.name, call.index, calls, self._recipes[call])
+        if call in self._tapped:
+            tap, index = self._tapped[call]
+            return PlannedLayer(info, tap.module, tap.side, index, self._inputs[tap.module], self._recipes[call])
+        return PlannedLayer(info, call.name, "output", call.index, calls, self._recipes[call])
+
+    def _is_wanted(self, call: Call) -> bool:
+        return call in self._tapped or (self._wanted is not None and self._wanted.has(call.name, call.index))
 
     def _item_axis(self, module: nn.Module, x: Tensor) -> int | None:
         """The axis of the items; None if there is none with a row or more for each item."""
@@ -246,6 +318,7 @@ class Trace:
     def _report_silent(self) -> None:
         """Says which layers didn't run."""
         modules = self._table.modules
+        ran = self._counts + self._tap_counts
         if self._wanted is None:
             expected = [
                 name
@@ -254,8 +327,9 @@ class Trace:
                 and not isinstance(modules.get(name.rpartition(".")[0]), nn.MultiheadAttention)
             ]
         else:
-            expected = list(self._wanted.calls)
-        silent = [name for name in expected if not self._counts[name]]
+            # Of modules that stand for one layer, such as the blocks for the embeddings, one is enough.
+            expected = [*self._wanted.calls, *dict.fromkeys(tap.layer for tap in self._wanted.taps)]
+        silent = [name for name in expected if not ran[name]]
         if silent and len(silent) < len(expected):
             _warn(f"these modules were not called in the forward pass and are left out: {_listed(silent)}.")
         for name, calls in (self._wanted.calls if self._wanted else {}).items():
@@ -327,6 +401,24 @@ def activation_of(output: Any) -> Tensor | None:
     order = dict.fromkeys([key for key in ("last_hidden_state", "logits") if key in named] + list(named))
     found = (activation_of(named[key]) for key in order)
     return next((tensor for tensor in found if tensor is not None), None)
+
+
+def input_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The activation that a module is called on: its first floating-point tensor, ``hidden_states`` before others."""
+    hidden = kwargs.get("hidden_states")
+    return activation_of(args) if hidden is None else activation_of(hidden)
+
+
+def _head(x: Tensor, head: int, heads: int, layer: str) -> Tensor:
+    """One of the heads that lie side by side in the last axis."""
+    width = x.shape[-1]
+    if width % heads:
+        raise CaptureError(
+            f"Capture: layer '{layer}' must be one of {heads} heads of one width, got {width} features in all. "
+            "Name the projection's module instead."
+        )
+    size = width // heads
+    return x[..., head * size : (head + 1) * size]
 
 
 def _version(x: Tensor | None) -> int:

@@ -68,16 +68,17 @@ def _repscope(
 
 @app.command("compare")
 def _compare(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="A model (file.py:name, package.module:name) or stored arrays.")
-    ],
+    a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
     b: Annotated[str | None, typer.Argument(metavar="B", help="The second; without it, within A.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="What models run on: digits, a folder of images, .npz, .npy, file.py:name."),
+        typer.Option(
+            metavar="DATA", help="What models run on: digits, a folder of images, text:FILE, .npz, x.py:name."
+        ),
     ] = None,
     layers: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Layer names or globs; repeat for several.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Names, globs, or residual, attention, mlp …; repeatable."),
     ] = None,
     layers_b: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")] = None,
     measure: Annotated[
@@ -91,7 +92,7 @@ def _compare(
     pairs: Annotated[_Pairs, typer.Option(help="Pairs of examples: all is exact, batch estimates.")] = _Pairs.AUTO,
     reduce: Annotated[
         str,
-        typer.Option(metavar="HOW", help="Activation to matrix: auto, flatten, mean, positions, tokens, first, last."),
+        typer.Option(metavar="HOW", help="Activation to matrix: auto, flatten, mean, tokens, words, first, last …"),
     ] = "auto",
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a measure, e.g. summary=mean; may be repeated.")
@@ -105,6 +106,9 @@ def _compare(
     image_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Pixels a side.  [default: 16 for digits, 224 for folders]")
     ] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Cut sentences that are longer than a language model takes.")
+    ] = False,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Of what is drawn: weights (of B: N + 1), data, samples.")
@@ -172,6 +176,7 @@ def _compare(
             weights=(weights, weights_b),
             layers=(layers or None, layers_b or None),
             image_size=image_size,
+            truncate=truncate,
             device=device,
             seed=seed,
         )
@@ -218,21 +223,22 @@ def _merge(
 
 @app.command("capture")
 def _capture(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:name or package.module:name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:name, package.module:name or hf:NAME_OR_DIR.")],
     data: Annotated[
         str,
-        typer.Option(metavar="DATA", help="What it runs on: digits, a folder of images, .npz, .npy, file.py:name."),
+        typer.Option(metavar="DATA", help="What it runs on: digits, a folder of images, text:FILE, .npz, x.py:name."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="STORE", help="A new directory, or a store to go on with.")
     ],
     layers: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Layer names or globs; repeat for several.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Names, globs, or residual, attention, mlp …; repeatable."),
     ] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help=".safetensors, .pt or .pth.")] = None,
     reduce: Annotated[
         str,
-        typer.Option(metavar="HOW", help="Activation to matrix: auto, flatten, mean, positions, tokens, first, last."),
+        typer.Option(metavar="HOW", help="Activation to matrix: auto, flatten, mean, tokens, words, first, last …"),
     ] = "auto",
     dtype: Annotated[
         str | None, typer.Option(metavar="TYPE", help="On disk: float16, float32, float64.  [default: the model's]")
@@ -242,6 +248,9 @@ def _capture(
     image_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Pixels a side.  [default: 16 for digits, 224 for folders]")
     ] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Cut sentences that are longer than a language model takes.")
+    ] = False,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Where the model runs, e.g. cuda.")] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of initial weights.")] = 0,
     quiet: _Quiet = False,
@@ -262,6 +271,7 @@ def _capture(
             batch_size=batch_size,
             resume=resume,
             image_size=image_size,
+            truncate=truncate,
             device=device,
             seed=seed,
             progress=False if quiet else None,

@@ -30,6 +30,7 @@ class CaptureRequest:
         batch_size: Examples in a batch.
         resume: Go on with a store that is there.
         image_size: Pixels a side, where the data are images.
+        truncate: Cut sentences that are longer than a language model takes.
         device: Where the model runs.
         seed: Of whatever the model's factory draws, and the data's.
         progress: Show a bar; None: where stderr is a terminal.
@@ -45,6 +46,7 @@ class CaptureRequest:
     batch_size: int = 256
     resume: bool = True
     image_size: int | None = None
+    truncate: bool = False
     device: str | None = None
     seed: int = 0
     progress: bool | None = None
@@ -64,7 +66,7 @@ class CaptureRequest:
             from repscope.capture import write_store
             from repscope.weights import load_weights
 
-            model = loading.load_model(self.model, argument="MODEL", seed=self.seed)
+            model = loading.load_model(self.model, argument="MODEL", seed=self.seed, truncate=self.truncate)
             if self.weights is not None:
                 load_weights(model, self.weights, argument="--weights")
             model = loading.to_device(model, self.device)

@@ -31,6 +31,7 @@ class Request:
         weights: Files of trained weights.
         layers: Names and globs of the layers.
         image_size: Pixels a side, where the data are images.
+        truncate: Cut sentences that are longer than a language model takes.
         device: Where models run.
         seed: Of whatever the factories of A and of the data draw; that of B takes the next integer.
     """
@@ -41,6 +42,7 @@ class Request:
     weights: tuple[str | None, str | None] = (None, None)
     layers: tuple[list[str] | None, list[str] | None] = (None, None)
     image_size: int | None = None
+    truncate: bool = False
     device: str | None = None
     seed: int = 0
 
@@ -103,6 +105,7 @@ class Request:
             "--weights": self.weights[0],
             "--weights-b": self.weights[1],
             "--image-size": self.image_size,
+            "--truncate": self.truncate or None,
             "--device": self.device,
         }
         for option, value in model_only.items():
@@ -121,7 +124,7 @@ class Request:
         loading.require_torch("Comparing models")
         models: list[Any] = []
         for number, (spec, file) in enumerate(zip(specs, self.weights, strict=False)):
-            model = loading.load_model(spec, argument="AB"[number], seed=self.seed + number)
+            model = loading.load_model(spec, argument="AB"[number], seed=self.seed + number, truncate=self.truncate)
             if any(model is other for other in models):
                 model = copy.deepcopy(model)  # one object named twice: weights for the second are not for the first
             if file is not None:

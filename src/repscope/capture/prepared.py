@@ -1,0 +1,217 @@
+"""A batch as a model is called on it, with what is known of its tokens; and whether models see the same ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repscope.capture.data import Batch, attention_mask, model_inputs
+from repscope.capture.reduce import TOKEN_LEVEL
+from repscope.capture.tokens import UNITS, BatchTokens, Text, Tokens
+from repscope.errors import CaptureError, InputError
+
+if TYPE_CHECKING:
+    from repscope.capture.trace import LayerInfo, PlannedLayer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch, ready for a model.
+
+    Attributes:
+        batch: what the model is called on.
+        items: how many items it holds; None if it doesn't say.
+        tokens: its tokens.
+    """
+
+    batch: Batch
+    items: int | None
+    tokens: BatchTokens
+
+
+def tokens_of(batch: Batch, text: Text | None = None) -> BatchTokens:
+    """The tokens of a batch, from its ``input_ids``, ``attention_mask`` and what a decoder reads.
+
+    Raises:
+        CaptureError: a mask isn't one of (items, tokens).
+    """
+    keywords = _keywords(batch)
+    source = Tokens(attention_mask(batch), _content(batch, keywords), text)
+    ids, labels = _tensor(keywords.get("decoder_input_ids")), _tensor(keywords.get("labels"))
+    mask = _tensor(keywords.get("decoder_attention_mask"))
+    if ids is None and mask is None and (labels is None or labels.ndim != 2 or "input_ids" not in keywords):
+        return BatchTokens(source, source)
+    if mask is None and ids is None and labels is not None:
+        mask = (labels != -100).long()  # what the loss leaves out is padding
+    if mask is None and ids is not None:
+        mask = torch.ones_like(ids)
+    real = None if mask is None else attention_mask({"attention_mask": mask}, argument="decoder_attention_mask")
+    return BatchTokens(source, Tokens(real, ids if ids is not None else labels), has_target=True)
+
+
+def with_positions(batch: Batch, model: nn.Module) -> Batch:
+    """The batch with the position of each token in its own sentence, where padding on the left would shift it.
+
+    Models of Hugging Face that number positions from the left edge of the batch take ``position_ids`` for this, as
+    their own ``generate`` gives them. Models that count from the padding (RoBERTa) need none.
+    """
+    keywords = _keywords(batch)
+    if "attention_mask" not in keywords or "position_ids" in keywords or not hasattr(model, "config"):
+        return batch
+    mask = attention_mask(batch)
+    if mask is None or bool(mask[:, 0].all()) or "position_ids" not in inspect.signature(model.forward).parameters:
+        return batch
+    if any(hasattr(module, "create_position_ids_from_input_ids") for module in model.modules()):
+        return batch
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    return {**keywords, "position_ids": positions}
+
+
+def check_mask_accepted(batch: Batch, accepted: Mapping[str, Any], model: str) -> None:
+    """Refuses padding for a model that can't be told of it.
+
+    Raises:
+        CaptureError: the batch is padded, and the model's forward has no ``attention_mask``.
+    """
+    mask = None if "attention_mask" in accepted else attention_mask(batch)
+    if mask is not None and not bool(mask.all()):
+        raise CaptureError(
+            f"Capture: {model} must take attention_mask to run on padded batches, got a forward without it, which "
+            "would read the padding as text. Give all items of a batch one length, or take batch_size=1."
+        )
+
+
+def check_one_kind_of_tokens(planned: Sequence[PlannedLayer], tokens: BatchTokens) -> None:
+    """Refuses to compare single tokens of an encoder with single tokens of a decoder.
+
+    Raises:
+        CaptureError: layers of both are reduced to their tokens, and the two read different text.
+    """
+    layers = [layer for layer in planned if layer.level in (*TOKEN_LEVEL, *UNITS)]
+    sides = {layer.recipe.target: layer.info.name for layer in layers}
+    if len(sides) == 2 and not _same(tokens.source, tokens.target):
+        raise CaptureError(
+            f"Capture: reduce must give layers of an encoder and a decoder the same examples, got tokens of the source "
+            f"at '{sides[False]}' and of the target at '{sides[True]}'. Compare per sentence, with reduce='mean', or "
+            "choose layers of one of them."
+        )
+
+
+def aligned(
+    prepared: Sequence[Prepared], levels: Sequence[frozenset[str]], names: Sequence[str]
+) -> tuple[list[Prepared], int]:
+    """One batch as several models see it, with the same examples for all.
+
+    Args:
+        prepared: the batch for each model.
+        levels: the reductions of each model's layers.
+        names: what messages call the models.
+
+    Returns:
+        The batches, and how many words and characters were left out because a model has no token for them.
+
+    Raises:
+        CaptureError: examples are tokens, and the models have different ones.
+    """
+    wanted = frozenset().union(*levels)
+    if wanted & TOKEN_LEVEL:
+        first = prepared[0].tokens.source
+        for other, name in zip(prepared[1:], names[1:], strict=True):
+            if not _same(first, other.tokens.source):
+                raise CaptureError(_different_tokens(prepared[0], other, names[0], name))
+    left_out = 0
+    result = list(prepared)
+    for kind in sorted(wanted & UNITS.keys()):
+        covered = [batch.tokens.source.units(kind).covered for batch in result]
+        keep = np.logical_and.reduce(covered)
+        left_out += int(np.logical_or.reduce(covered).sum() - keep.sum())
+        result = [
+            replace(batch, tokens=replace(batch.tokens, source=source, target=source))
+            for batch in result
+            for source in [batch.tokens.source.keeping(kind, keep)]
+        ]
+    return result, left_out
+
+
+def check_one_number_of_tokens(layers: Sequence[tuple[str, LayerInfo]], items: int) -> None:
+    """Refuses a sample of tokens from layers with different numbers of them: other positions would be drawn.
+
+    Args:
+        layers: names for messages, and what is known of the layers after a batch.
+        items: the items of that batch.
+
+    Raises:
+        CaptureError: they differ in their numbers of tokens.
+    """
+    counts = {name: prod(info.shape[:2]) // items for name, info in layers if len(info.shape) == 3}
+    if len(set(counts.values())) > 1:
+        first, n = next(iter(counts.items()))
+        other, m = next((name, count) for name, count in counts.items() if count != n)
+        raise CaptureError(
+            f"compare: layers must have the same number of tokens to sample some, got {n} of {first} and {m} of "
+            f"{other}. Compare per item, with reduce='mean' or 'first'."
+        )
+
+
+def _different_tokens(a: Prepared, b: Prepared, name_a: str, name_b: str) -> str:
+    text, count = a.tokens.source.text, [_counts(batch.tokens.source) for batch in (a, b)]
+    what = ""
+    if count[0] is not None and count[1] is not None and len(count[0]) == len(count[1]):
+        item = next((i for i, (x, y) in enumerate(zip(*count, strict=True)) if x != y), None)
+        if item is not None:
+            where = f"in {text.items[item][:40]!r}" if text is not None else f"in item {item} of the batch"
+            what = f": {count[0][item]} and {count[1][item]} {where}"
+    return (
+        "compare: models must have the same tokens where single tokens are the examples, got different ones for "
+        f"{name_a} and {name_b}{what}. Compare words with reduce='words', characters with reduce='characters', or "
+        "sentences with reduce='mean'."
+    )
+
+
+def _counts(tokens: Tokens) -> list[int] | None:
+    return None if tokens.real is None else [int(count) for count in tokens.real.sum(1)]
+
+
+def _same(a: Tokens, b: Tokens) -> bool:
+    """Whether two batches have the same tokens, whatever stands in the padding; True where nothing tells."""
+    if a.real is not None and b.real is not None and not torch.equal(a.real, b.real):
+        return False
+    x, y = _unpadded(a), _unpadded(b)
+    return x is None or y is None or torch.equal(x, y)
+
+
+def _unpadded(tokens: Tokens) -> Tensor | None:
+    content, real = tokens.content, tokens.real
+    return content if content is None or real is None or content.shape != real.shape else content[real]
+
+
+def _keywords(batch: Batch) -> dict[str, Any]:
+    if not (isinstance(batch, (Mapping, tuple, list)) and len(batch)):
+        return {}
+    try:
+        return model_inputs(batch)[1]
+    except InputError:
+        return {}
+
+
+def _content(batch: Batch, keywords: Mapping[str, Any]) -> Tensor | None:
+    """What the items are told apart by: token ids, or the model's only input."""
+    if keywords:
+        named = keywords.get("input_ids")
+        return _tensor(next(iter(keywords.values())) if named is None else named)
+    if isinstance(batch, (tuple, list)) and len(batch):
+        batch = batch[0]
+    return _tensor(batch)
+
+
+def _tensor(value: Any) -> Tensor | None:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.from_numpy(np.ascontiguousarray(value))
+    return value if isinstance(value, Tensor) and value.ndim else None
