@@ -10,6 +10,7 @@ from repscope.errors import (
     CaptureWarning,
     DataOrderWarning,
     DegenerateInputWarning,
+    DiagnosticWarning,
     FileFormatError,
     InputError,
     MissingExtraError,
@@ -17,6 +18,7 @@ from repscope.errors import (
     RepscopeError,
     RepscopeWarning,
 )
+from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_features
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
@@ -35,10 +37,12 @@ __all__ = [
     "Cosine",
     "DataOrderWarning",
     "DegenerateInputWarning",
+    "DiagnosticWarning",
     "FileFormatError",
     "InputError",
     "Kernel",
     "Laplace",
+    "LayerDiagnostics",
     "Linear",
     "Match",
     "MissingExtraError",
@@ -53,9 +57,11 @@ __all__ = [
     "compare",
     "compare_part",
     "configure",
+    "diagnose",
     "hsic",
     "linear_regression",
     "load",
+    "massive_features",
     "measures",
     "merge",
     "plan_comparison",

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,11 +14,17 @@ import numpy.typing as npt
 
 from repscope.comparison import Comparison
 from repscope.engine.accumulate import Matrix
-from repscope.engine.partial import Partial
+from repscope.engine.partial import Partial, without_prefix
 from repscope.engine.run import GramScores, finish
 from repscope.errors import DataOrderWarning, DegenerateInputWarning, InputError, RepscopeWarning
+from repscope.inference.alarms import warn_of
+from repscope.inference.diagnostics import facts as facts_of_layers
+from repscope.inference.observer import Observer
 from repscope.measures._messages import warn
 from repscope.measures.kernels import check_estimator
+
+OBSERVER = "observer."
+"""What the names of an observer's arrays begin with in a partial result."""
 
 Caught: TypeAlias = "list[warnings.WarningMessage]"
 
@@ -27,7 +33,52 @@ def from_partials(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comp
     """The comparison that the partial results of all shares make together."""
     with recorded() as caught:
         result = assemble(facts, partials)
-    return with_warnings([result], [], [caught])[0]
+    observer = observed(partials, facts["names"])
+    if observer is None:  # of a version that did not look
+        return with_warnings([result], [], [caught])[0]
+    with recorded() as shared:
+        (result,) = with_diagnostics([result], observer, [(facts["rows"], facts["columns"])])
+    return with_warnings([result], shared, [caught])[0]
+
+
+def observed(partials: Sequence[Partial], names: Sequence[str]) -> Observer | None:
+    """What the processes have seen together, from their partial results; None where these hold nothing of the kind."""
+    merged: Observer | None = None
+    for partial in sorted(partials, key=lambda p: p.shard.index):
+        arrays = without_prefix(OBSERVER, partial.arrays)
+        if not arrays:
+            return None
+        one = Observer.from_arrays(arrays, names, partial.shard)
+        if merged is None:
+            merged = one
+        else:
+            merged.merge(one)
+    return merged
+
+
+def with_diagnostics(
+    results: Sequence[Comparison], observer: Observer, axes: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> list[Comparison]:
+    """The results with the facts of each layer, after warnings of those that matter.
+
+    Args:
+        results: Of the same layers.
+        observer: What was seen of them.
+        axes: Indices of the layers on the rows and on the columns of each result.
+    """
+    found = facts_of_layers(observer)
+    warn_of(observer.names, found)
+    told = []
+    for result, (rows, columns) in zip(results, axes, strict=True):
+        known: dict[str, dict[str, Any]] = {}
+        for models, layers, indices in (
+            (result.row_models, result.row_layers, rows),
+            (result.column_models, result.column_layers, columns),
+        ):
+            for model, layer, index in zip(models, layers, indices, strict=True):
+                known.setdefault(model, {})[layer] = asdict(found[index])
+        told.append(replace(result, diagnostics=known))
+    return told
 
 
 def assemble(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comparison:

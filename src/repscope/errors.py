@@ -48,3 +48,7 @@ class CaptureWarning(RepscopeWarning):
 
 class DataOrderWarning(RepscopeWarning):
     """The examples are ordered (by class, say), so an estimate from minibatches is wrong."""
+
+
+class DiagnosticWarning(RepscopeWarning):
+    """A layer's scores mean less than they seem to: a few examples, one direction or one feature decide them."""

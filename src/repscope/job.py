@@ -10,13 +10,22 @@ from typing import Any
 import numpy as np
 
 from repscope._progress import track
-from repscope.assembly import about, assemble, check_count, recorded, with_warnings
+from repscope.assembly import (
+    OBSERVER,
+    about,
+    assemble,
+    check_count,
+    observed,
+    recorded,
+    with_diagnostics,
+    with_warnings,
+)
 from repscope.comparison import Comparison
 from repscope.engine import distributed
 from repscope.engine.accumulate import Matrix
 from repscope.engine.batchwise import BatchVisitor
 from repscope.engine.exact import MomentVisitor
-from repscope.engine.partial import Partial, Shard
+from repscope.engine.partial import Partial, Shard, with_prefix, without_prefix
 from repscope.engine.plan import Plan, memory_budget, plan
 from repscope.engine.products import Precision, flops_per_second, native
 from repscope.engine.run import Work, accumulate, entry_itemsize, visitor_for
@@ -24,6 +33,7 @@ from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
+from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
 from repscope.measures._decomposition import Decomposition, decompose
 from repscope.measures._tiles import tileable
 from repscope.measures.catalog import ConfiguredMeasure
@@ -52,6 +62,7 @@ class Job:
         precision: Of the products of activations.
         shares_decompositions: Several of the measures start from a layer's decomposition.
         decompositions: Those made so far, by layer.
+        observer: Keeps what diagnostics need of the activations as they go by.
     """
 
     subjects: list[Subject]
@@ -66,6 +77,7 @@ class Job:
     precision: Precision = "auto"
     shares_decompositions: bool = field(default=False, init=False)
     decompositions: dict[int, Decomposition] = field(default_factory=dict, init=False, repr=False)
+    observer: Observer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
@@ -91,6 +103,7 @@ class Job:
             )
         with recorded() as shared:
             opened = self._open(data, forward)
+            self._observe(opened)
             found = self._first_pass(measures, opened)
         self.shares_decompositions = sum(m.measure.decomposes for m in measures) > 1
         results, own = [], []
@@ -100,11 +113,14 @@ class Job:
             own.append(caught)
             later = {other.preparation for other in measures[number + 1 :]}
             found.states = {key: state for key, state in found.states.items() if key[0] in later}
-        return with_warnings(results, shared, own)
+        with recorded() as seen:
+            results = with_diagnostics(results, self._all_seen(), [self._axes(opened.layers)] * len(results))
+        return with_warnings(results, [*shared, *seen], own)
 
     def run_part(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward, shard: Shard) -> None:
         """Add up one share of the work and leave it in the checkpoint file."""
         measure, opened = self._one_divisible(measures, data, forward)
+        self._observe(opened, shard)
         opened, chosen = self._ready(measure, opened)
         assert self.checkpoint is not None
         self._accumulate(
@@ -208,7 +224,8 @@ class Job:
             flops_per_second=rate,
         )
         # Ranks that cut the data differently would miss tiles or count them twice.
-        return distributed.agree(replace(chosen, precision=self.precision))
+        peak = chosen.peak_bytes + expected_bytes(source.widths, n or SAMPLE)
+        return distributed.agree(replace(chosen, precision=self.precision, peak_bytes=peak))
 
     def _ready(self, measure: ConfiguredMeasure, opened: _Opened) -> tuple[_Opened, Plan]:
         """The source that the plan for one measure works on; the activations are brought into memory where it says."""
@@ -228,7 +245,7 @@ class Job:
 
         keep = Keep(opened.source, 0.9 * opened.memory, needed_by)
         with one_blas_thread():
-            opened.source.stream(Together([*visitors, keep]))
+            Watched(opened.source, self.observer).stream(Together([*visitors, keep]))
         return keep.source()
 
     def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: _Opened) -> _Found:
@@ -255,8 +272,30 @@ class Job:
             found.held = self._kept(opened, list(visitors.values()), needed_by)
         elif visitors:
             with one_blas_thread():
-                opened.source.stream(Together(list(visitors.values())))
+                Watched(opened.source, self.observer).stream(Together(list(visitors.values())))
         return found
+
+    def _observe(self, opened: _Opened, shard: Shard | None = None) -> None:
+        """Look at activations in memory; those of a stream are looked at when they come by."""
+        shard = shard or distributed.current()
+        self.observer = Observer(opened.source.names, opened.source.widths, seed=self.seed, shard=shard)
+        if isinstance(opened.source, ArraySource):
+            with one_blas_thread():
+                self.observer.of_stream(opened.source)
+        else:
+            self.observer.fit(opened.source)
+
+    def _all_seen(self) -> Observer:
+        """What all processes of the group have seen."""
+        observer = self.observer
+        if observer.shard.count == 1:
+            return observer
+        parts = distributed.gather(
+            Partial("observer", observer.shard, 0, True, with_prefix(OBSERVER, observer.arrays()))
+        )
+        merged = observed(parts, observer.names)
+        assert merged is not None
+        return merged
 
     def _by_sums(self, measure: ConfiguredMeasure) -> bool:
         """Whether a measure comes from sums over pairs of examples, rather than from prepared layers."""
@@ -327,19 +366,32 @@ class Job:
     def _accumulate(
         self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan, file: PartialFile | None, shard: Shard
     ) -> Partial:
-        work = Work(shard)
+        work, source = Work(shard), opened.source
+        if self.observer.seen < 0:
+            self.observer.held_batches = chosen.held_batches
         if file is not None:
             if shard.count > 1 and distributed.current().count > 1:
                 file.path = file.path.with_name(f"{file.path.name}.{shard.index + 1}-of-{shard.count}")
-            work = Work(shard, resume=file.resume(shard), checkpoint=file.checkpoint)
+            resume = file.resume(shard)
+            if resume is not None:
+                seen = without_prefix(OBSERVER, resume.arrays)
+                self.observer = Observer.from_arrays(seen, self.observer.names, shard) if seen else self.observer
+            work = Work(shard, resume=resume, checkpoint=lambda partial: file.checkpoint(self._with_seen(partial)))
+        if not isinstance(source, ArraySource):
+            source = Watched(source, self.observer)
         kernel, estimator = (
             _kernel(measure),
             check_estimator(measure.id, measure.options["estimator"]),
         )
-        partial = accumulate(opened.source, kernel, estimator, chosen, self.seed, work)
+        partial = accumulate(source, kernel, estimator, chosen, self.seed, work)
         if file is not None:
+            partial = self._with_seen(partial)
             file.save(partial)
         return partial
+
+    def _with_seen(self, partial: Partial) -> Partial:
+        """The partial result with what the observer has seen so far."""
+        return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
 
     def _pairwise(self, measure: ConfiguredMeasure, opened: _Opened, states: dict[tuple[Any, int], Any]) -> Matrix:
         if is_gram(measure):

@@ -194,6 +194,7 @@ def test_a_constant_layer_is_named(measure: str) -> None:
     assert np.isfinite(result.values[:3, :3]).all()
 
 
+@pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")
 def test_equal_but_for_one_example_has_no_unbiased_score() -> None:
     lonely = np.zeros((50, 4), np.float32)
     lonely[20] = 3

@@ -16,6 +16,8 @@ from repscope import RBF, CaptureError, Comparison, DataOrderWarning, Degenerate
 from tests.capture.models import Encoder, ResNet
 from tests.compare.nets import ORDER, Net, Shuffled, class_sorted, generator_of, inputs
 
+pytestmark = pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")  # the networks are tiny and untrained
+
 
 def reference(model: nn.Module, data: Any, measure: str = "cka", other: nn.Module | None = None, **options: Any) -> Any:
     rows = repscope.representations(model, data)

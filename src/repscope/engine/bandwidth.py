@@ -9,6 +9,7 @@ import array_api_compat
 import numpy as np
 
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
+from repscope.engine.reservoir import Reservoir
 from repscope.engine.stream import Source, check_finite, fit_layers
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array, squared_lengths
@@ -71,18 +72,18 @@ class _SampleVisitor:
     def __init__(self, names: Sequence[str], tiles: Sequence[LayerTiles], size: int, seed: int) -> None:
         self.names, self.tiles, self.size = names, tiles, size
         self.random = np.random.default_rng(seed)
-        self.keys = np.empty(0)  # of the examples held
+        self.chosen = Reservoir(size)
         self.parts: list[list[Array]] = [[] for _ in tiles]  # until the sample is full; then one array each
-        self.drawn: Any = None  # keys of the current batch
-        self.added: Any = None  # which of its examples are kept
-        self.slots: Any = None  # and whose places they take
+        self.drawn = False
+        self.added: Any = None  # which examples of the current batch are kept
+        self.places: Any = None  # and whose places they take
         self.held, self.full = 0, False
         self.batch = self.n = 0
 
     def layer(self, index: int, x: Array) -> None:
         x = native(x)
         check_finite(x, self.names[index], self.batch)
-        if self.drawn is None:
+        if not self.drawn:
             self._draw(x.shape[0])
         if not self.added.size:
             return
@@ -94,11 +95,10 @@ class _SampleVisitor:
         if self.held < self.size or len(self.parts[index]) > 1:
             room = xp.empty((self.size - self.held, x.shape[1]), dtype=new.dtype, device=device)
             self.parts[index] = [xp.concat([*self.parts[index], room], axis=0)]
-        self.parts[index][0][xp.asarray(self.slots, device=device), :] = new
+        self.parts[index][0][xp.asarray(self.places, device=device), :] = new
 
     def end(self, rows: slice) -> None:
-        self.n += self.drawn.size
-        self.drawn = None
+        self.drawn = False
         self.batch += 1
 
     def sample(self, index: int) -> Array:
@@ -108,15 +108,8 @@ class _SampleVisitor:
 
     def _draw(self, batch: int) -> None:
         """Choose which examples of a batch are added, and the places they take."""
-        self.drawn = self.random.random(batch)
-        self.held = self.keys.size
+        self.drawn = True
+        self.n += batch
+        self.held = self.chosen.keys.size
         self.full = self.held + batch > self.size
-        if not self.full:
-            self.added = np.arange(batch)
-            self.keys = np.concatenate([self.keys, self.drawn])
-            return
-        bound = np.partition(np.concatenate([self.keys, self.drawn]), self.size - 1)[self.size - 1]
-        self.added = np.flatnonzero(self.drawn <= bound)
-        self.slots = np.concatenate([np.flatnonzero(self.keys > bound), np.arange(self.held, self.size)])
-        self.keys = np.concatenate([self.keys, np.empty(self.size - self.held)])
-        self.keys[self.slots] = self.drawn[self.added]
+        self.added, self.places = self.chosen.offer(self.random.random(batch))

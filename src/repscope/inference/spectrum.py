@@ -1,0 +1,222 @@
+"""The spectrum of a layer from a sample of its examples, and what it is without those that lie farthest out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from repscope.inference.observer import FARTHEST, FARTHEST_SHARE, SAMPLE, Floats, Integers, LayerRecord, Observer
+
+DOMINANCE = 0.5
+"""Share of the squared Gram matrix that a hundredth of the examples brings in. CKA of a layer with itself without them
+is √(1 − share), 0.71 here: scores may differ by more than those of unlike layers do (Nguyen et al. 2022). A hundredth
+of a normal cloud brings 0.02 of it where there are many directions, 0.16 where there is one.
+"""
+
+DOMINANT_TIMES = 10
+"""Times their share of the examples that they bring in, at least: of a dozen examples each makes up a good part.
+"""
+
+APART = 0.9
+"""Share of the variance along the first component that lies between two groups of examples. One normal cloud has
+2/π = 0.64, a uniform one 0.75; here the gap is six standard deviations of groups of equal size.
+"""
+
+_EXAMPLES_USED = 8
+"""One in so many of the examples is looked at as a whole (from 128 on), so that this costs little beside the scores."""
+
+_LEAST_USED = 128
+
+_SHIFTED = 0.01
+"""Share of the examples that :func:`halving_shift` speaks of."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Gram matrices of the examples that were kept: a sample, then the farthest.
+
+    Attributes:
+        first: Products of features, centred over all examples, or of one sketch of them (m + k, m + k).
+        second: The same, or of the other sketch: its errors are independent, so products of the two matrices have none.
+        weights: Examples that each stands for (m + k,).
+        rest: The products of the sample alone (m, m), centred over the examples that are not among the farthest.
+        rows: Rows of the data (m + k,).
+    """
+
+    first: Floats
+    second: Floats
+    weights: Floats
+    rest: tuple[Floats, Floats]
+    rows: Integers
+
+    @classmethod
+    def of(cls, observer: Observer, layer: LayerRecord) -> Spectrum | None:
+        """None where the layer is constant, as far as its precision tells."""
+        n = observer.n
+        if layer.n < 2 or layer.axes is None:
+            return None
+        farthest = np.argsort(-layer.far, kind="stable")[: min(FARTHEST, math.ceil(FARTHEST_SHARE * n), n - 1)]
+        far_rows = layer.far_rows[farthest]
+        sampled = used_examples(observer)
+        sampled = sampled[~np.isin(observer.sample_rows[sampled], far_rows)]
+        m, k = sampled.size, farthest.size
+        features = np.concatenate([layer.sample[sampled], layer.far_features[farthest]])
+        weights = np.concatenate([np.full(m, (n - k) / m), np.ones(k)])
+        features = features - np.average(features, axis=0, weights=weights).astype(np.float32)
+        largest = float(np.abs(features).max())
+        rounding = float(np.finfo(layer.axes.shift.dtype).eps) * float(np.abs(layer.axes.shift).max())
+        if not 4 * rounding < largest < math.inf:
+            return None
+        features /= largest
+        halves = np.split(features, 2, axis=1) if layer.sketched_to else [features, features]
+        grams = [_gram(half) for half in (halves if layer.sketched_to else halves[:1])]
+        rest = [_recentred(gram[:m, :m]) for gram in grams]
+        rows = np.concatenate([observer.sample_rows[sampled], far_rows])
+        view = cls(grams[0], grams[-1], weights, (rest[0], rest[-1]), rows)
+        return view if view.trace > 0 and view.total > 0 else None
+
+    @cached_property
+    def count(self) -> int:
+        """Examples."""
+        return len(self.weights)
+
+    @cached_property
+    def sampled(self) -> int:
+        """Those that are a random sample."""
+        return len(self.rest[0])
+
+    @cached_property
+    def trace(self) -> float:
+        """tr(Kc) of all examples."""
+        return float(self.weights @ np.diag(self.first + self.second)) / 2
+
+    @cached_property
+    def total(self) -> float:
+        """tr(Kc²) of all examples."""
+        return _squared(self.first * self.second, self.weights)
+
+    @cached_property
+    def participation_ratio(self) -> float:
+        """tr(Kc)² / tr(Kc²)."""
+        return self.trace**2 / self.total
+
+    @cached_property
+    def dominance(self) -> float:
+        """Share of tr(Kc²) that vanishes without the farthest examples."""
+        m = self.sampled
+        return 1 - _squared(self.rest[0] * self.rest[1], self.weights[:m]) / self.total
+
+    @cached_property
+    def dominant_rows(self) -> tuple[int, ...]:
+        """The fewest of the farthest examples that bring nine tenths of that share, where it is too large."""
+        m, k = self.sampled, self.count - self.sampled
+        if self.dominance < max(DOMINANCE, DOMINANT_TIMES * k / self.weights.sum()):
+            return ()
+        squares = self.first * self.second
+        # An example brings its products with the sample, and with those that were brought before.
+        cross = 2 * (self.weights[:m] @ squares[:m, m:])
+        among = squares[m:, m:]
+        brought = np.cumsum(cross + 2 * np.tril(among, -1).sum(axis=1) + np.diag(among))
+        fewest = int(np.searchsorted(brought, 0.9 * brought[-1])) + 1
+        return tuple(sorted(self.rows[m : m + fewest].tolist()))
+
+    @cached_property
+    def first_component_share(self) -> float:
+        """Share of the variance along the first principal component."""
+        return self._first_component[0] / self.trace
+
+    @cached_property
+    def _first_component(self) -> tuple[float, Floats]:
+        roots = np.sqrt(self.weights)
+        weighted = (self.first + self.second) / 2 * np.outer(roots, roots)
+        value, vector = _largest_eigenpair(weighted)
+        return value, vector / roots  # coordinates of the examples along it, in some unit
+
+    @cached_property
+    def apart_share(self) -> float:
+        """Share of the examples in the smaller of two groups along the first component."""
+        return self._groups[0]
+
+    @cached_property
+    def translation_share(self) -> float:
+        """Share of all variance that lies between the two groups; 0 where they are not clearly apart."""
+        _, between = self._groups
+        return between * self.first_component_share if between >= APART else 0.0
+
+    @cached_property
+    def _groups(self) -> tuple[float, float]:
+        """The split of the coordinates that leaves least variance within: size of the smaller part, share between."""
+        coordinates = self._first_component[1]
+        order = np.argsort(coordinates)
+        t, w = coordinates[order], self.weights[order]
+        mass, moment = np.cumsum(w)[:-1], np.cumsum(w * t)[:-1]
+        n, mean = w.sum(), float(w @ t) / w.sum()
+        between = (moment - mass * mean) ** 2 / (mass * (n - mass)) * n
+        best = int(np.argmax(between))
+        share = float(mass[best] / n)
+        return min(share, 1 - share), float(between[best] / (w @ (t - mean) ** 2))
+
+
+def used_examples(observer: Observer) -> Integers:
+    """Places in the sample of the examples that are looked at, in the order of their rows."""
+    wanted = SAMPLE if observer.n <= SAMPLE else min(SAMPLE, max(_LEAST_USED, observer.n // _EXAMPLES_USED))
+    chosen = np.argsort(observer.sample.keys)[:wanted]
+    found: Integers = chosen[np.argsort(observer.sample_rows[chosen])]
+    return found
+
+
+def halving_shift(participation_ratio: float, n: int) -> float | None:
+    """How far a hundredth of n examples must be moved to halve the CKA of a layer with itself.
+
+    In root mean square distances from the mean, for examples chosen at random and a direction that the layer does not
+    use. With a = 1/PR, b = 1/(n − 1) and g the squared shift times ρ(1 − ρ), both relative to tr(Kc)/n, the biased
+    linear CKA is (a + g b) / √(a (a + 2 g b + g²)), the limit g → ∞ of which is that of Davari et al. (2022).
+
+    Args:
+        participation_ratio: PR of the layer.
+        n: Examples.
+
+    Returns:
+        The distance; None where no distance is far enough.
+    """
+    share = max(1, round(_SHIFTED * n)) / n
+    a, b = 1 / participation_ratio, 1 / (n - 1)
+    quadratic = a / 4 - b * b
+    if quadratic <= 0 or share >= 1:
+        return None
+    g = (1.5 * a * b + math.sqrt(2.25 * a * a * b * b + 3 * quadratic * a * a)) / (2 * quadratic)
+    return math.sqrt(g / (share * (1 - share)))
+
+
+def _gram(features: Floats) -> Floats:
+    features = np.ascontiguousarray(features)
+    return np.asarray(features @ features.T, dtype=np.float64)
+
+
+def _recentred(gram: Floats) -> Floats:
+    means = gram.mean(axis=0)
+    centred: Floats = gram - means - means[:, None] + means.mean()
+    return centred
+
+
+def _squared(squares: Floats, weights: Floats) -> float:
+    """Σ_ij K_ij² over all examples, from those that stand for ``weights`` of them; each product with itself once."""
+    diagonal = np.diag(squares)
+    return float(weights @ squares @ weights - (weights * weights - weights) @ diagonal)
+
+
+def _largest_eigenpair(matrix: Floats, tolerance: float = 1e-8, most: int = 500) -> tuple[float, Floats]:
+    """The largest eigenvalue of a positive matrix and its eigenvector, by powers."""
+    vector = matrix[:, int(np.argmax(np.diag(matrix)))].copy()
+    value = 0.0
+    for _ in range(most):
+        vector /= np.linalg.norm(vector)
+        product = matrix @ vector
+        before, value = value, float(vector @ product)
+        if abs(value - before) <= tolerance * value:
+            break
+        vector = product
+    return value, vector
