@@ -19,6 +19,7 @@ from repscope.engine.run import GramScores, finish
 from repscope.errors import DataOrderWarning, DegenerateInputWarning, InputError, RepscopeWarning
 from repscope.inference.alarms import warn_of
 from repscope.inference.diagnostics import facts as facts_of_layers
+from repscope.inference.moments import Null, hsic_null
 from repscope.inference.observer import Observer
 from repscope.measures._messages import warn
 from repscope.measures.kernels import check_estimator
@@ -96,9 +97,31 @@ def assemble(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Compariso
         sampled = scores.n > conventions["bandwidth_examples"]
         conventions["bandwidth_examples"] = min(conventions["bandwidth_examples"], scores.n)
         comparison = {**comparison, "seeds": comparison["seeds"] if sampled else {}}
-    values = (_hsic if comparison["measure"] == "hsic" else _cka)(scores, names)
-    values = values[np.ix_(facts["rows"], facts["columns"])]
-    return Comparison(values=values, **{**comparison, "conventions": conventions, "n": scores.n})
+    null = hsic_null(scores, estimator)
+    if comparison["measure"] == "hsic":
+        values, null = _hsic(scores, names), null.divided(1 / np.outer(scores.units, scores.units))
+    else:
+        values, null = _cka(scores, names), null.divided(_norms(scores))
+    rows, columns = facts["rows"], facts["columns"]
+    values, null = values[np.ix_(rows, columns)], null.take(rows, columns)
+    conventions["null"] = describe_null(null, in_batches=scores.batches is not None)
+    known = {**comparison, "conventions": conventions, "n": scores.n}
+    return Comparison(values=values, **known, **statistics(null, values))
+
+
+def describe_null(null: Null | None, *, in_batches: bool = False) -> str:
+    """What the null is, in a few words for the conventions."""
+    if null is None:
+        return "no closed form"
+    found = "permutations of the examples" + (" within each batch" if in_batches else "")
+    return found if null.has_p_values else f"{found}; too few examples for p values"
+
+
+def statistics(null: Null, values: Matrix) -> dict[str, Any]:
+    """A null as the fields of a :class:`Comparison` with these values (rows, columns); NaN where these are NaN."""
+    undefined = np.isnan(values)
+    found = {"null_mean": null.mean, "null_sd": null.sd, "p_values": null.p_values(values)}
+    return {name: np.where(undefined, np.nan, array) for name, array in found.items()}
 
 
 @contextmanager
@@ -175,10 +198,14 @@ def _hsic(scores: GramScores, names: Sequence[str]) -> Matrix:
 def _cka(scores: GramScores, names: Sequence[str]) -> Matrix:
     """HSIC of all pairs normalised by its diagonal; NaN with a warning for layers without any variation."""
     _warn_undefined("cka", scores.vanishing, names)
-    self_products = np.where(scores.vanishing, math.nan, np.diag(scores.hsic))
-    roots = np.sqrt(self_products)
-    values: Matrix = scores.hsic / np.outer(roots, roots)
+    values: Matrix = scores.hsic / _norms(scores)
     return values
+
+
+def _norms(scores: GramScores) -> Matrix:
+    """√(HSIC(K, K) HSIC(L, L)) of each pair (L, L); NaN for layers without any variation."""
+    roots = np.sqrt(np.where(scores.vanishing, math.nan, np.diag(scores.hsic)))
+    return np.outer(roots, roots)
 
 
 def _warn_undefined(measure: str, undefined: npt.NDArray[np.bool_], names: Sequence[str]) -> None:

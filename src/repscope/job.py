@@ -15,8 +15,10 @@ from repscope.assembly import (
     about,
     assemble,
     check_count,
+    describe_null,
     observed,
     recorded,
+    statistics,
     with_diagnostics,
     with_warnings,
 )
@@ -33,6 +35,8 @@ from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
+from repscope.inference.closed_form import pair_null
+from repscope.inference.moments import Null
 from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
 from repscope.measures._decomposition import Decomposition, decompose
 from repscope.measures._tiles import tileable
@@ -309,9 +313,10 @@ class Job:
                 found.held = found.held or self._kept(opened, [], measure.id)
                 assert found.held is not None
                 opened = opened.holding(found.held)
-            values = self._pairwise(measure, opened, found.states)
-            facts = self._facts(measure, opened, None)
-            return Comparison(values=values, **{**facts["comparison"], "n": opened.source.n})
+            values, null = self._pairwise(measure, opened, found.states)
+            known = {**self._facts(measure, opened, None)["comparison"], "n": opened.source.n}
+            known["conventions"] = {**known["conventions"], "null": describe_null(null)}
+            return Comparison(values=values, **known, **({} if null is None else statistics(null, values)))
         visitor = found.visitors.get(measure.label)
         if visitor is not None:
             facts = self._facts(measure, opened, found.plans[measure.label])
@@ -393,7 +398,9 @@ class Job:
         """The partial result with what the observer has seen so far."""
         return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
 
-    def _pairwise(self, measure: ConfiguredMeasure, opened: _Opened, states: dict[tuple[Any, int], Any]) -> Matrix:
+    def _pairwise(
+        self, measure: ConfiguredMeasure, opened: _Opened, states: dict[tuple[Any, int], Any]
+    ) -> tuple[Matrix, Null | None]:
         if is_gram(measure):
             opened = opened.as_given()  # the kernel is a function of the caller's
         source = opened.source
@@ -413,7 +420,7 @@ class Job:
                 values[r, c] = float(measure.score(states[key, rows[r]], states[key, columns[c]]))
             if symmetric:
                 values[c, r] = values[r, c]
-        return values
+        return values, pair_null(measure, {i: states[key, i] for i in needed}, rows, columns)
 
     def _prepare(self, measure: ConfiguredMeasure, source: ArraySource, layer: int) -> Any:
         if not (measure.measure.decomposes and self.shares_decompositions):

@@ -19,8 +19,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from repscope.measures._sums import CenteredSums, PairSums, hsic_normalizer
 from repscope.measures._sums import Matrix as Matrix
-from repscope.measures._sums import PairSums
 from repscope.measures.kernels import Estimator
 
 
@@ -35,19 +35,29 @@ class BatchSums:
         self.sum = np.zeros((layers, layers))
         self.batches = 0
         self.examples = 0
+        self.centered: list[CenteredSums] = []
 
-    def update(self, centered_products: Matrix, examples: int, estimator: Estimator) -> None:
-        """Add one batch, given ⟨K̃, L̃⟩ of its centred Gram matrices for each pair (L, L)."""
-        b = examples
-        self.sum += centered_products / (b * (b - 3) if estimator == "unbiased" else (b - 1) ** 2)
+    def update(self, centered_products: Matrix, diagonals: Matrix, estimator: Estimator) -> None:
+        """Add one batch.
+
+        Args:
+            centered_products: ⟨K̃, L̃⟩ of its centred Gram matrices for each pair (L, L).
+            diagonals: Their diagonals (L, b).
+            estimator: By which they are centred.
+        """
+        b = diagonals.shape[1]
+        self.sum += centered_products / hsic_normalizer(b, estimator)
         self.batches += 1
-        self.examples += examples
+        self.examples += b
+        squares = np.sum(diagonals**2, axis=1)
+        self.centered.append(CenteredSums(b, np.sum(diagonals, axis=1), squares, np.diag(centered_products)))
 
     def merge(self, other: Self) -> None:
         """Add the batches that another process has seen."""
         self.sum += other.sum
         self.batches += other.batches
         self.examples += other.examples
+        self.centered += other.centered
 
     def hsic(self) -> Matrix:
         """Mean HSIC of each pair (L, L)."""
@@ -55,7 +65,12 @@ class BatchSums:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The sums as plain arrays, to be saved or sent."""
-        return {"sum": self.sum, "counts": np.array([self.batches, self.examples])}
+        return {
+            "sum": self.sum,
+            "counts": np.array([self.batches, self.examples]),
+            "sizes": np.array([c.n for c in self.centered], dtype=np.int64),
+            "centered": np.array([[c.traces, c.squared_diagonals, c.squared_norms] for c in self.centered]),
+        }
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
@@ -63,6 +78,7 @@ class BatchSums:
         sums = cls(arrays["sum"].shape[0])
         sums.sum = arrays["sum"]
         sums.batches, sums.examples = (int(v) for v in arrays["counts"])
+        sums.centered = [CenteredSums(int(n), *c) for n, c in zip(arrays["sizes"], arrays["centered"], strict=True)]
         return sums
 
 

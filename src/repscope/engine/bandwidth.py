@@ -51,6 +51,7 @@ def fit_bandwidths(
             squared *= (-0.5 if isinstance(kernel, RBF) else 1.0) / tiles.variance
             typical = xp.exp(squared) if isinstance(kernel, RBF) else xp.exp(-xp.sqrt(squared))
             tiles.offset = float(xp.mean(typical))
+            tiles.take_thirds(sample)
         else:
             tiles.variance = float("nan")  # at least half of the distances are 0: no bandwidth follows from them
     return fitted

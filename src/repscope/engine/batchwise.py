@@ -13,12 +13,13 @@ import numpy as np
 from repscope.engine.accumulate import BatchSums, Matrix
 from repscope.engine.drift import DriftStatistic
 from repscope.engine.partial import Arrays, Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
-from repscope.engine.products import Precision, native, product_in, promoted, times_transposed
+from repscope.engine.products import Precision, native, product_in, promoted, times_transposed, to_numpy
 from repscope.engine.stream import Fitting, Source, check_finite, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import CaptureWarning, DegenerateInputWarning, InputError
 from repscope.measures._arrays import Array
 from repscope.measures._messages import warn
+from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order, unknown_thirds
 from repscope.measures._tiles import tileable
 from repscope.measures.kernels import Estimator, Kernel, center_gram, gram_matrix, minimum_examples
 
@@ -112,10 +113,13 @@ class BatchVisitor:
         if kernel.homogeneous:
             from_start = shard.index == 0 and resume is None
             self.fitting = Fitting(source, kernel, precision, sees_first_batch=from_start)
+        self.thirds: list[Thirds | None] = [None] * layers
+        self.diagonals: list[Matrix] = [np.empty(0)] * layers  # of the centred Gram matrices of the current batch
         self.triangles: Array = None  # (L, b(b + 1)/2), the same memory for all batches of one size
         if resume is not None:
             self.done = resume.done
             self.sums = BatchSums.from_arrays(without_prefix("sums.", resume.arrays))
+            self.thirds = list(resume.arrays["thirds"])
             self.drift = [
                 DriftStatistic.from_arrays(without_prefix(f"drift{i}.", resume.arrays)) for i in range(layers)
             ]
@@ -137,7 +141,11 @@ class BatchVisitor:
             else:
                 check_finite(x, self.names[index], batch)
                 gram = native(gram_matrix(self.kernel, promoted(activations)))
-            triangle = self._keep_triangle(xp, index, center_gram(gram, self.estimator))
+            if self.thirds[index] is None:
+                self.thirds[index] = third_order(to_numpy(gram[:THIRDS_EXAMPLES, :THIRDS_EXAMPLES]))
+            gram = center_gram(gram, self.estimator)
+            self.diagonals[index] = to_numpy(xp.linalg.diagonal(gram))
+            triangle = self._keep_triangle(xp, index, gram)
         if not bool(xp.isfinite(xp.sum(triangle))):
             check_finite(x, self.names[index], batch)
         self.drift[index].update(x)
@@ -173,7 +181,7 @@ class BatchVisitor:
         """Add the batch to the sums."""
         examples, least = rows.stop - rows.start, minimum_examples(self.estimator)
         if examples >= least:
-            self.sums.update(stacked_products(self.triangles), examples, self.estimator)
+            self.sums.update(stacked_products(self.triangles), np.stack(self.diagonals), self.estimator)
         elif rows.start == 0:
             raise InputError(
                 f"compare: a batch must hold at least {least} examples for the {self.estimator} estimator, got "
@@ -195,7 +203,9 @@ class BatchVisitor:
         for index, statistic in enumerate(self.drift):
             arrays |= with_prefix(f"drift{index}.", statistic.arrays())
         units = [1.0] * len(self.names) if self.fitting is None else [t.unit for t in self.fitting.layers()]
-        return Partial("batch", self.shard, self.done, complete, {**arrays, "units": np.array(units)})
+        thirds = np.array([unknown_thirds() if found is None else found for found in self.thirds])
+        arrays |= {"units": np.array(units), "thirds": thirds}
+        return Partial("batch", self.shard, self.done, complete, arrays)
 
 
 @lru_cache(maxsize=4)

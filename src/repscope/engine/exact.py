@@ -100,8 +100,8 @@ class MomentVisitor:
 
     def partial(self, *, complete: bool) -> Partial:
         """What has been added up so far."""
-        units = np.array([tiles.unit for tiles in self.fitting.layers()])
-        arrays = {**with_prefix("sums.", self.sums.arrays()), "units": units}
+        tiles = self.fitting.layers()
+        arrays = {**with_prefix("sums.", self.sums.arrays()), **constants(tiles)}
         return Partial("moments", self.shard, self.done, complete, arrays)
 
 
@@ -159,13 +159,12 @@ def accumulate_tiles(
         if radial
         else fit_layers(source, kernel, precision)
     )
-    units = np.array([t.unit for t in tiles])
     sums, done = TileSums(len(tiles)), 0
     if resume is not None:
         sums, done = TileSums.from_arrays(without_prefix("sums.", resume.arrays)), resume.done
 
     def partial(*, complete: bool) -> Partial:
-        return Partial("tiles", shard, done, complete, {**with_prefix("sums.", sums.arrays()), "units": units})
+        return Partial("tiles", shard, done, complete, {**with_prefix("sums.", sums.arrays()), **constants(tiles)})
 
     while True:
         block = shard.index + done * shard.count
@@ -185,6 +184,11 @@ def finish_tiles(partials: Sequence[Partial]) -> tuple[PairSums, Matrix]:
     sums = TileSums(len(first["units"]))
     merge(partials, lambda arrays: sums.merge(TileSums.from_arrays(without_prefix("sums.", arrays))))
     return sums.finish(), first["units"]
+
+
+def constants(tiles: Sequence[LayerTiles]) -> dict[str, Matrix]:
+    """What is fixed for each layer before the stream, beside the sums of a partial result."""
+    return {"units": np.array([t.unit for t in tiles]), "thirds": np.array([t.thirds for t in tiles])}
 
 
 class _BlockVisitor:

@@ -16,6 +16,7 @@ from repscope.engine.plan import Plan
 from repscope.engine.stream import Source
 from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
+from repscope.measures._sums import CenteredSums
 from repscope.measures.kernels import RBF, Estimator, Kernel, Linear, minimum_examples
 
 _ALL = Shard()
@@ -47,6 +48,8 @@ class GramScores:
         units: Each layer's factor (L,); HSIC in units of the activations is ``hsic * outer(units, units)``.
         n: Examples.
         batches: Batches averaged over; None for the exact value.
+        centered: Of the whole data set, or of every batch: what the null under permutations depends on, without units.
+        thirds: Third-order sums of each layer (L, 2), from some of the examples.
         ordered: Layers whose examples come in an order, which makes an average over batches wrong.
         vanishing: Layers (L,) without variation, or with none that rounding has left.
     """
@@ -55,6 +58,8 @@ class GramScores:
     units: Matrix
     n: int
     vanishing: npt.NDArray[np.bool_]
+    centered: Sequence[CenteredSums]
+    thirds: Matrix
     batches: int | None = None
     ordered: tuple[str, ...] = ()
 
@@ -121,15 +126,26 @@ def finish(partials: Sequence[Partial], estimator: Estimator, names: Sequence[st
     Raises:
         InputError: Shares are missing, doubled, unfinished, or of different kinds.
     """
-    route = partials[0].route
+    first = min(partials, key=lambda partial: partial.shard.index)  # the share that has seen the first batch
+    route, thirds = first.route, first.arrays["thirds"]
     if route == "batch":
         sums, units, ordered = finish_batches(partials, names)
         if not sums.batches:
             raise InputError("compare: data must hold at least one batch, got none.")
         hsic = sums.hsic()
-        return GramScores(hsic, units, sums.examples, ~(np.diag(hsic) > 0), sums.batches, tuple(ordered))
+        vanishing = ~(np.diag(hsic) > 0)
+        return GramScores(
+            hsic, units, sums.examples, vanishing, sums.centered, thirds, batches=sums.batches, ordered=tuple(ordered)
+        )
     pair_sums, units = finish_moments(partials) if route == "moments" else finish_tiles(partials)
     minimum = minimum_examples(estimator)
     if pair_sums.n < minimum:
         raise InputError(f"compare: data must hold at least {minimum} examples for this estimator, got {pair_sums.n}.")
-    return GramScores(pair_sums.hsic(estimator), units, pair_sums.n, pair_sums.vanishing(estimator, itemsize))
+    return GramScores(
+        pair_sums.hsic(estimator),
+        units,
+        pair_sums.n,
+        pair_sums.vanishing(estimator, itemsize),
+        [pair_sums.centered(estimator)],
+        thirds,
+    )

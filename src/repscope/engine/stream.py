@@ -19,7 +19,8 @@ from repscope.engine.products import Precision, native, times_transposed, to_num
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.measures._arrays import Array
-from repscope.measures.kernels import Kernel
+from repscope.measures._thirds import some_of
+from repscope.measures.kernels import RBF, Kernel, Laplace
 
 TILE_ROWS = 1024
 """Rows of the tiles inside a held block: large enough for the matrix product, small enough for the cache of results."""
@@ -171,7 +172,10 @@ class Fitting:
     def layer(self, index: int, x: Array) -> None:
         """Fix those of one layer."""
         with np.errstate(invalid="ignore", over="ignore"):  # the stream itself tells where the first NaN is
-            self._found[index] = LayerTiles.fit(self.kernel, native(x), self.precision, self.names[index])
+            tiles = LayerTiles.fit(self.kernel, native(x), self.precision, self.names[index])
+            if not isinstance(self.kernel, RBF | Laplace):  # whose bandwidth is still to be set
+                tiles.take_thirds(tiles.features(some_of(native(x))))
+        self._found[index] = tiles
 
     def end(self, rows: slice) -> None:
         """Nothing."""

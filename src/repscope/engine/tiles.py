@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import array_api_compat
 import numpy as np
 
-from repscope.engine.products import Precision, in_precision, product_in
+from repscope.engine.products import Precision, in_precision, product_in, to_numpy
 from repscope.engine.threads import shifted_and_scaled
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, number, squared_lengths
+from repscope.measures._thirds import Thirds, some_of, third_order, unknown_thirds
 from repscope.measures._tiles import (
     entries_of_distances,
     entries_of_products,
@@ -37,6 +38,7 @@ class LayerTiles:
         offset: Number subtracted from every entry of K.
         precision: Of the products.
         name: Of the layer, for messages.
+        thirds: Third-order sums of its Gram matrix, from some examples.
     """
 
     kernel: Kernel
@@ -46,6 +48,7 @@ class LayerTiles:
     offset: float = 0.0
     precision: Precision = "auto"
     name: str = ""
+    thirds: Thirds = field(default_factory=unknown_thirds)
 
     @classmethod
     def fit(cls, kernel: Kernel, first: Array, precision: Precision = "auto", name: str = "") -> LayerTiles:
@@ -91,6 +94,11 @@ class LayerTiles:
                 )
             return x / lengths
         return x
+
+    def take_thirds(self, features: Array) -> None:
+        """Fix the third-order sums by prepared features (k, p) of some examples."""
+        sample = some_of(features)
+        self.thirds = third_order(to_numpy(self.block(sample, sample)))
 
     def block(self, left: Array, right: Array) -> Array:
         """Entries of K (|I|, |J|) between two sets of prepared features (|I|, p), (|J|, p)."""

@@ -13,6 +13,28 @@ from repscope.measures.kernels import Estimator
 Matrix = npt.NDArray[np.float64]
 
 
+def hsic_normalizer(n: int, estimator: Estimator) -> int:
+    """By what ⟨K̃, L̃⟩ is divided for the HSIC of n examples."""
+    return n * (n - 3) if estimator == "unbiased" else (n - 1) ** 2
+
+
+@dataclass(frozen=True)
+class CenteredSums:
+    """What the centred Gram matrices A (n, n) of L layers leave for their null under permutations of the examples.
+
+    Attributes:
+        n: Number of examples.
+        traces: Σ_i A_ii (L,); zero for U-centred matrices, which have no diagonal.
+        squared_diagonals: Σ_i A_ii² (L,).
+        squared_norms: Σ_ij A_ij² (L,).
+    """
+
+    n: int
+    traces: Matrix
+    squared_diagonals: Matrix
+    squared_norms: Matrix
+
+
 @dataclass(frozen=True)
 class PairSums:
     """What all pairs of L layers leave of their Gram matrices K (n × n, up to one shift of the features per layer).
@@ -51,8 +73,25 @@ class PairSums:
 
     def hsic(self, estimator: Estimator) -> Matrix:
         """HSIC of each pair (L, L), in the unit of the Gram matrices."""
-        n = self.n
-        return self.centered_products(estimator) / (n * (n - 3) if estimator == "unbiased" else (n - 1) ** 2)
+        return self.centered_products(estimator) / hsic_normalizer(self.n, estimator)
+
+    def centered(self, estimator: Estimator) -> CenteredSums:
+        """Sums of each layer's centred (biased) or U-centred (unbiased) Gram matrix, without units."""
+        squared_norms = np.diag(self.centered_products(estimator))
+        if estimator == "unbiased":
+            nothing = np.zeros_like(self.traces)
+            return CenteredSums(self.n, nothing, nothing, squared_norms)
+        # A_ii = d_i − 2 r_i / n + s / n² with the row sums r = r̃ + d and the total s of the full matrix.
+        n, mean = self.n, (self.totals + self.traces) / self.n**2
+        kept, taken = 1 - 2 / n, 2 / n
+        squared = (
+            kept**2 * np.diag(self.diagonals)
+            + taken**2 * np.diag(self.row_products)
+            - 2 * kept * taken * np.diag(self.row_diagonals)
+            + 2 * mean * (kept * self.traces - taken * self.totals)
+            + n * mean**2
+        )
+        return CenteredSums(n, self.traces - n * mean, squared, squared_norms)
 
     def vanishing(self, estimator: Estimator, itemsize: int) -> npt.NDArray[np.bool_]:
         """Layers (L,) whose centred Gram matrix is zero as far as entries of ``itemsize`` bytes can tell.

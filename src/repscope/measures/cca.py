@@ -278,19 +278,22 @@ def score_canonical_ridge(
     if (nothing := _nothing_left("canonical_ridge", state_x, state_y)) is not None:
         return nothing
     xp = array_api_compat.array_namespace(state_x.left)
-    a, b = _shrinkage(xp, state_x, kappa_x), _shrinkage(xp, state_y, kappa_y)
+    a, b = shrinkage(xp, state_x, kappa_x), shrinkage(xp, state_y, kappa_y)
     aligned = xp.sqrt(a)[:, None] * overlap(state_x, state_y) * xp.sqrt(b)[None, :]
-    fewest = min(state_x.rank, state_y.rank)
+    return frobenius_squared(xp, aligned) / ridge_normalizer(xp, a, b, normalizer)
+
+
+def ridge_normalizer(xp: Namespace, a: Array, b: Array, normalizer: Normalizer) -> Array:
+    """What Σσ̃² is divided by, from the weights of both layers."""
+    fewest = min(a.shape[0], b.shape[0])
     if normalizer == "matched":
-        largest = xp.sum(a[:fewest] * b[:fewest])
-    else:
-        if normalizer == "truncated":
-            a, b = a[:fewest], b[:fewest]
-        largest = xp.sqrt(xp.sum(a * a)) * xp.sqrt(xp.sum(b * b))
-    return frobenius_squared(xp, aligned) / largest
+        return xp.sum(a[:fewest] * b[:fewest])
+    if normalizer == "truncated":
+        a, b = a[:fewest], b[:fewest]
+    return xp.sqrt(xp.sum(a * a)) * xp.sqrt(xp.sum(b * b))
 
 
-def _shrinkage(xp: Namespace, state: Decomposition, kappa: float) -> Array:
+def shrinkage(xp: Namespace, state: Decomposition, kappa: float) -> Array:
     """λ_i / (λ_i + κ); for κ = ∞ its shape λ_i / λ_1, since every normaliser cancels the factor."""
     eigenvalues = state.singular_values**2
     kappa = kappa / state.scale / state.scale

@@ -1,0 +1,166 @@
+"""Chance levels of measures that are scored pair by pair: those whose score is ⟨A, B⟩ of one matrix a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from repscope.engine.accumulate import Matrix
+from repscope.engine.products import to_numpy
+from repscope.inference.moments import Null, product_null
+from repscope.measures._arrays import Array
+from repscope.measures._decomposition import Decomposition
+from repscope.measures._sums import CenteredSums, hsic_normalizer
+from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order
+from repscope.measures.catalog import ConfiguredMeasure
+from repscope.measures.cca import ridge_normalizer, shrinkage
+from repscope.measures.hsic import HSICState
+from repscope.measures.regression import RegressionState
+
+_ROWS = 4096
+"""Rows of a basis that are made at a time."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer's matrix A: its sums, its third-order sums, and its weights A = U diag(w) Uᵀ where it has some."""
+
+    sums: CenteredSums
+    thirds: Thirds
+    weights: Matrix
+
+
+def pair_null(
+    measure: ConfiguredMeasure, states: Mapping[int, Any], rows: Sequence[int], columns: Sequence[int]
+) -> Null | None:
+    """Null of all pairs under permutations of the examples; None where no closed form is known.
+
+    Args:
+        measure: What the layers were prepared by.
+        states: Prepared layers by index.
+        rows: Indices of the first arguments.
+        columns: Indices of the second arguments.
+    """
+    if measure.options.get("summary") == "mean":
+        return None
+    if measure.id in ("cka", "hsic"):
+        return _of_grams(measure, states, rows, columns)
+    if measure.id not in _ROLES:
+        return None
+    first, second, normalizer = _ROLES[measure.id]
+    x = {i: _weighted(*first(states[i], measure.options)) for i in dict.fromkeys(rows)}
+    same = first is second
+    y = {i: x[i] if same and i in x else _weighted(*second(states[i], measure.options)) for i in dict.fromkeys(columns)}
+    left, right = [x[i] for i in rows], [y[i] for i in columns]
+    factors = np.array([[normalizer(a.weights, b.weights, measure.options) for b in right] for a in left])
+    return _null(left, right).divided(factors)
+
+
+def _null(x: Sequence[_Layer], y: Sequence[_Layer]) -> Null:
+    return product_null(_stacked(x), _stacked(y), np.stack([a.thirds for a in x]), np.stack([b.thirds for b in y]))
+
+
+def _stacked(layers: Sequence[_Layer]) -> CenteredSums:
+    names = ("traces", "squared_diagonals", "squared_norms")
+    return CenteredSums(layers[0].sums.n, *(np.array([getattr(a.sums, name) for a in layers]) for name in names))
+
+
+# -- matrices from a decomposition -------------------------------------------------------------------------------------
+
+
+def _projector(state: Decomposition | RegressionState, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+    """U Uᵀ, the projector onto a layer's column space."""
+    decomposition = state.decomposition if isinstance(state, RegressionState) else state
+    return decomposition, np.ones(decomposition.rank)
+
+
+def _target(state: RegressionState, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+    """XXᵀ / ‖X‖², of which regression explains a part."""
+    variances = to_numpy(state.decomposition.singular_values) ** 2
+    return state.decomposition, variances / variances.sum()
+
+
+def _ridge_x(state: Decomposition, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+    return state, _shrunk(state, options["kappa_x"])
+
+
+def _ridge_y(state: Decomposition, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+    return state, _shrunk(state, options["kappa_y"])
+
+
+def _shrunk(state: Decomposition, kappa: float) -> Matrix:
+    if state.rank == 0:
+        return np.empty(0)
+    found: Matrix = to_numpy(shrinkage(array_api_compat.array_namespace(state.left), state, kappa))
+    return found
+
+
+def _smaller_rank(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
+    return min(a.size, b.size)
+
+
+def _one(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
+    return 1.0
+
+
+def _ridge(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
+    return float(ridge_normalizer(np, a, b, options["normalizer"]))
+
+
+_Role = Callable[[Any, Mapping[str, Any]], tuple[Decomposition, Matrix]]
+_Normalizer = Callable[[Matrix, Matrix, Mapping[str, Any]], float]
+
+_ROLES: Mapping[str, tuple[_Role, _Role, _Normalizer]] = {
+    "cca": (_projector, _projector, _smaller_rank),
+    "svcca": (_projector, _projector, _smaller_rank),
+    "linear_regression": (_target, _projector, _one),
+    "canonical_ridge": (_ridge_x, _ridge_y, _ridge),
+}
+"""Measures of the form ⟨A, B⟩ / norm: what A is, what B is, and the norm from the weights of both."""
+
+
+def _weighted(state: Decomposition, weights: Matrix) -> _Layer:
+    """The sums of A = U diag(w) Uᵀ (n, n)."""
+    n = state.shape[0]
+    diagonal = np.empty(n)
+    for begin in range(0, n, _ROWS):
+        rows = _basis_rows(state, slice(begin, begin + _ROWS))
+        diagonal[begin : begin + _ROWS] = to_numpy(rows * rows) @ weights
+    some = to_numpy(_basis_rows(state, slice(0, None, -(-n // THIRDS_EXAMPLES))))
+    sums = CenteredSums(n, weights.sum(), diagonal @ diagonal, weights @ weights)
+    return _Layer(sums, third_order((some * weights) @ some.T), weights)
+
+
+def _basis_rows(state: Decomposition, rows: slice) -> Array:
+    """Rows of U, without making all of it."""
+    left = state.left[rows, :]
+    return left if state.rotation is None else left @ state.rotation
+
+
+# -- Gram matrices -----------------------------------------------------------------------------------------------------
+
+
+def _of_grams(
+    measure: ConfiguredMeasure, states: Mapping[int, HSICState], rows: Sequence[int], columns: Sequence[int]
+) -> Null:
+    layers = {i: _from_gram(states[i]) for i in dict.fromkeys([*rows, *columns])}
+    left, right = [layers[i] for i in rows], [layers[i] for i in columns]
+    null = _null(left, right)
+    if measure.id == "hsic":
+        n, estimator = states[rows[0]].n, states[rows[0]].estimator
+        return null.divided(np.full(null.mean.shape, float(hsic_normalizer(n, estimator))))
+    norms = [np.sqrt([a.sums.squared_norms for a in side]) for side in (left, right)]
+    return null.divided(np.outer(*norms))
+
+
+def _from_gram(state: HSICState) -> _Layer:
+    assert state.gram is not None  # other layers come from sums over tiles
+    xp = array_api_compat.array_namespace(state.gram)
+    diagonal = to_numpy(xp.linalg.diagonal(state.gram))
+    step = -(-state.n // THIRDS_EXAMPLES)
+    sums = CenteredSums(state.n, diagonal.sum(), diagonal @ diagonal, to_numpy(state.self_product))
+    return _Layer(sums, third_order(to_numpy(state.gram[::step, ::step])), np.empty(0))

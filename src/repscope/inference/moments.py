@@ -1,0 +1,150 @@
+"""Chance levels: moments of ⟨A, B⟩ when the examples of one side are re-paired at random.
+
+A and B (n, n) are symmetric with rows that sum to zero, as centred Gram matrices and projectors are. Over all n!
+permutations π of the examples of B, T = Σ_ij A_ij B_π(i)π(j) has
+
+    E T = tr A · tr B / (n − 1)
+    Var T = 2 u_A u_B / ((n + 1)(n − 1)²(n − 2)) + v_A v_B / ((n + 1) n (n − 1)(n − 2)(n − 3))
+    u = (n − 1) ‖A‖² − (tr A)²,    v = n(n + 1) Σ_i A_ii² − (n − 1)((tr A)² + 2 ‖A‖²)
+
+exactly (Kazi-Aoual et al. 1995; Josse, Pagès & Husson 2008), so that the chance level of every pair of layers follows
+from three sums of each layer. U-centred matrices have no diagonal: then E T = 0 and Var T = 2 ‖A‖² ‖B‖² / (n(n − 3)),
+and E T³ follows from Σ_ij A_ij³ and tr A³.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from repscope.engine.accumulate import Matrix
+from repscope.engine.run import GramScores
+from repscope.inference.gamma import pearson_upper_tail
+from repscope.measures._sums import CenteredSums, hsic_normalizer
+from repscope.measures._thirds import Thirds
+from repscope.measures.kernels import Estimator
+
+FEWEST_FOR_P_VALUES = 8
+"""Fewer examples have so few permutations that no smooth distribution stands for them: they can be enumerated."""
+
+_CONSTANT = 1e-6
+"""Standard deviation over the mean up to which the score counts as the same under every permutation."""
+
+
+@dataclass(frozen=True)
+class Null:
+    """Moments of the scores of all pairs under permutations of the examples of one side.
+
+    Attributes:
+        mean: (L, M), exact.
+        sd: Standard deviation (L, M), exact; NaN for fewer than four examples.
+        skewness: (L, M), from some of the examples where there are many.
+        smallest: The probability of one permutation, below which no p-value can lie; NaN for so few examples that
+            there are no p-values.
+    """
+
+    mean: Matrix
+    sd: Matrix
+    skewness: Matrix
+    smallest: float
+
+    def divided(self, norms: Matrix) -> Null:
+        """The same of scores that are divided by these norms (L, M); NaN where a norm is 0 (a constant layer)."""
+        norms = np.where(norms > 0, norms, np.nan)
+        return Null(self.mean / norms, self.sd / norms, self.skewness, self.smallest)
+
+    @property
+    def has_p_values(self) -> bool:
+        """Whether any p-value follows: from enough examples, and enough in the first batch for the skewness."""
+        return not math.isnan(self.smallest) and not np.isnan(self.skewness).all()
+
+    def take(self, rows: Sequence[int], columns: Sequence[int]) -> Null:
+        """These rows and columns."""
+        part = np.ix_(rows, columns)
+        return Null(self.mean[part], self.sd[part], self.skewness[part], self.smallest)
+
+    def p_values(self, values: Matrix) -> Matrix:
+        """Probability of scores at least as large as these (L, M), by the Pearson type III distribution.
+
+        It has the null's mean, variance and skewness (Josse, Pagès & Husson 2008). The classical gamma approximation
+        of HSIC, whose moments hold for many examples and few features, fails for wide layers.
+        """
+        constant = self.sd <= _CONSTANT * np.abs(self.mean)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = pearson_upper_tail((values - self.mean) / self.sd, self.skewness)
+        found = np.where(constant & ~np.isnan(values), 1.0, found)
+        return np.fmax(found, self.smallest) + 0 * found * self.smallest
+
+
+def product_moments(x: CenteredSums, y: CenteredSums) -> tuple[Matrix, Matrix]:
+    """Mean and variance (L, M) of ⟨A, PBPᵀ⟩ over all permutations P, for each A of x and B of y; exact."""
+    n = x.n
+    mean = np.outer(x.traces, y.traces) / (n - 1)
+    if n < 4:
+        return mean, np.full_like(mean, np.nan)
+
+    def u(sums: CenteredSums) -> Matrix:
+        return (n - 1) * sums.squared_norms - sums.traces**2
+
+    def v(sums: CenteredSums) -> Matrix:
+        return n * (n + 1) * sums.squared_diagonals - (n - 1) * (sums.traces**2 + 2 * sums.squared_norms)
+
+    variance = 2 * np.outer(u(x), u(y)) / ((n + 1) * (n - 1) ** 2 * (n - 2))
+    variance += np.outer(v(x), v(y)) / (math.perm(n + 1, 5))
+    return mean, np.maximum(variance, 0.0)
+
+
+def skewness(n: int, x: Thirds, y: Thirds) -> Matrix:
+    """Skewness (L, M) of ⟨A, PBPᵀ⟩ for U-centred matrices with third-order sums x (L, 2) and y (M, 2); exact for these.
+
+    The six indices of three entries coincide in eight ways; row sums of zero reduce all of them to Σ A_ij³ and tr A³.
+    """
+    if n < 6:
+        return np.full((len(x), len(y)), np.nan)
+    norm = (n * (n - 3)) ** 1.5
+    (t, s), (t2, s2) = ((z[:, 0] * math.perm(n, 3) / norm, z[:, 1] * math.perm(n, 2) / norm) for z in (x, y))
+    cubes, triangles = np.outer(s, s2), np.outer(t, t2)
+    third = (
+        cubes * (4 / math.perm(n, 2) + 24 / math.perm(n, 3) + 56 / math.perm(n, 4))
+        + triangles * (8 / math.perm(n, 3))
+        + np.outer(s - t, s2 - t2) * (24 / math.perm(n, 4))
+        + np.outer(t - 2 * s, t2 - 2 * s2) * (48 / math.perm(n, 5))
+        + np.outer(2 * s - t, 2 * s2 - t2) * (64 / math.perm(n, 6))
+    )
+    found: Matrix = third / (2 / (n * (n - 3))) ** 1.5
+    return found
+
+
+def product_null(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Thirds) -> Null:
+    """Null of ⟨A, B⟩ for each A of x and B of y."""
+    mean, variance = product_moments(x, y)
+    return Null(mean, np.sqrt(variance), skewness(x.n, thirds_x, thirds_y), _smallest([x.n]))
+
+
+def hsic_null(scores: GramScores, estimator: Estimator) -> Null:
+    """Null of HSIC of all pairs (L, L), without units; of the minibatch estimate with permutations within each batch.
+
+    Its terms are independent then, so their means and variances add, and their skewness vanishes with their number.
+    """
+    layers = len(scores.hsic)
+    mean, variance = np.zeros((layers, layers)), np.zeros((layers, layers))
+    for sums in scores.centered:
+        own_mean, own_variance = product_moments(sums, sums)
+        normalizer = hsic_normalizer(sums.n, estimator)
+        mean += own_mean / normalizer
+        variance += own_variance / normalizer**2
+    count = len(scores.centered)
+    sizes = [sums.n for sums in scores.centered]
+    typical = round(sum(sizes) / count)
+    skew = skewness(typical, scores.thirds, scores.thirds) / math.sqrt(count)
+    return Null(mean / count, np.sqrt(variance) / count, skew, _smallest(sizes))
+
+
+def _smallest(sizes: Sequence[int]) -> float:
+    """One over the number of permutations within groups of these sizes."""
+    if sum(sizes) < FEWEST_FOR_P_VALUES:
+        return math.nan
+    return math.exp(-sum(math.lgamma(n + 1) for n in sizes))
