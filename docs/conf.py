@@ -20,13 +20,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
+    "sphinx_gallery.gen_gallery",
     "catalogue",
     "no_requests",
 ]
 
 root_doc = "index"
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "_extensions"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "_extensions", "examples"]
 nitpicky = False
 suppress_warnings: list[str] = []
 
@@ -42,6 +43,21 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Range", "Invariances", "Limits"]
 add_module_names = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "ignore_pattern": "digit_networks",
+    "within_subsection_order": "gallery_order.ByQuestion",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "min_reported_time": 1e9,  # the same site whatever the speed of the machine
+    "remove_config_comments": True,
+    "show_signature": False,
+    "copyfile_regex": r"digit_networks\.py",
+    "image_srcset": ["2x"],
+}
 
 html_theme = "furo"
 html_title = f"repscope {version}"

@@ -67,6 +67,7 @@ def sizes(**fields):
 def test_lines_over_examples_are_in_their_order():
     ax = sample_size(sizes())
     assert ax.get_xscale() == "log"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "1,000"]
     assert len(ax.lines) == 2
     for k, line in enumerate(ax.lines):
         np.testing.assert_array_equal(line.get_xdata(), [10, 1000])

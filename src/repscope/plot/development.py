@@ -104,6 +104,8 @@ def sample_size(comparisons: Sequence[Comparison], ax: Axes | None = None) -> Ax
         ax.plot(n, level, "--", color=CHANCE_COLOR, linewidth=1.0, label="chance")
         ax.legend(fontsize="x-small", frameon=False)
     ax.set(xscale="log", xlabel="examples", ylabel=first.label)
+    ax.set_xticks(n, [f"{count:,.0f}" for count in n])
+    ax.minorticks_off()
     _finish(ax, first, found)
     return ax
 
