@@ -1,9 +1,8 @@
-"""
-Links between layers
+"""Links between layers
 ====================
 
-The same question for readers who think in layers, not in matrices: each layer is joined to its best match, the thicker the
-more alike. Coloured links are mutual, grey ones best from one side only.
+The same question for readers who think in layers, not in matrices: each layer is joined to its best match, the thicker
+the more alike. Coloured links are mutual, grey ones best from one side only.
 """
 
 from digit_networks import digits, network

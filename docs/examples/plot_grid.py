@@ -1,9 +1,7 @@
-"""
-Several measures on one scale
+"""Several measures on one scale
 =============================
 
-The same two networks through four measures, in one figure as wide as a page. Those that see every linear direction alike
-(CCA) find all layers alike.
+The same two networks through four measures, in one figure as wide as a page.
 """
 
 from digit_networks import digits, network

@@ -1,5 +1,4 @@
-"""
-Which layers of two networks correspond?
+"""Which layers of two networks correspond?
 ========================================
 
 Two networks of one architecture, trained from different seeds: every layer of one against every layer of the other.

@@ -1,9 +1,8 @@
-"""
-Where does each layer find its counterpart?
+"""Where does each layer find its counterpart?
 ===========================================
 
-A network against one twice as wide. The marks show, for each layer of the rows, the column that matches it best; a path along
-the diagonal means that depth corresponds.
+A network against one twice as wide. The marks show, for each layer of the rows, the column that matches it best; a path
+along the diagonal means that depth corresponds.
 """
 
 from digit_networks import digits, network

@@ -1,5 +1,4 @@
-"""
-Do seeds agree, layer by layer?
+"""Do seeds agree, layer by layer?
 ===============================
 
 The same layer in networks from three seeds: the line is the mean over the pairs of networks, the band reaches from the

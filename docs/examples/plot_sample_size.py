@@ -1,5 +1,4 @@
-"""
-Are there enough examples?
+"""Are there enough examples?
 ==========================
 
 The same two networks on more and more examples. Biased CKA falls with their number, because a part of it is chance; the

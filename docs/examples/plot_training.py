@@ -1,5 +1,4 @@
-"""
-Which layers settle first?
+"""Which layers settle first?
 ==========================
 
 Checkpoints of one training against its end. Layers near the input reach their final representation first, if they ever

@@ -52,6 +52,8 @@ def test_facts_are_those_of_the_definitions_where_all_examples_are_kept(kind: st
     # Products of the features are single precision; sums of them keep about five digits of it.
     assert found.participation_ratio == pytest.approx(reference.participation_ratio(x), rel=1e-4)
     assert found.first_component_share == pytest.approx(reference.first_component_share(x), rel=1e-3)
+    np.testing.assert_allclose(found.spectrum, reference.spectrum(x)[: len(found.spectrum)], rtol=1e-3, atol=1e-5)
+    assert len(found.spectrum) >= min(5, len(reference.spectrum(x)))
     assert found.dominant_share == pytest.approx(reference.dominant_share(x, 2), abs=1e-4)
     apart, between = reference.best_split(x)
     assert found.apart_share == pytest.approx(apart, abs=0.03)  # the best cut is flat where there are no groups

@@ -21,6 +21,11 @@ def first_component_share(x: np.ndarray) -> float:
     return variances[0] / variances.sum()
 
 
+def spectrum(x: np.ndarray) -> np.ndarray:
+    variances = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
+    return variances / variances.sum()
+
+
 def dominant_share(x: np.ndarray, count: int) -> float:
     """Share of tr(Kc²) that vanishes without the ``count`` examples farthest from the mean of the others."""
     distances = [np.sum((x[i] - np.delete(x, i, axis=0).mean(axis=0)) ** 2) for i in range(len(x))]

@@ -37,10 +37,12 @@ class LayerDiagnostics:
     Attributes:
         examples: Examples n.
         features: Features p.
-        sampled_examples: Examples whose features the first nine facts come from, the farthest included; all of them
-            where this is n.
+        sampled_examples: Examples whose features the facts from the participation ratio to the shift come from, the
+            farthest included; all of them where this is n.
         participation_ratio: tr(Kc)² / tr(Kc²) of the centred linear Gram matrix: how many directions carry variance.
         first_component_share: Share of the variance along the first principal component.
+        spectrum: The same of the leading components, largest first, ``COMPONENTS`` at most and to four digits. A sample
+            of few examples raises the first of them and cuts off the tail.
         dominant_share: Share of tr(Kc²) that vanishes without the farthest hundredth of the examples, 32 at most.
         dominant_rows: The fewest of these that bring nine tenths of it, where it is above ``DOMINANCE``.
         apart_share: Share of the examples in the smaller of the two groups that the first component falls into.
@@ -65,6 +67,7 @@ class LayerDiagnostics:
     sampled_examples: int
     participation_ratio: float | None
     first_component_share: float | None
+    spectrum: tuple[float, ...]
     dominant_share: float | None
     dominant_rows: tuple[int, ...]
     apart_share: float | None
@@ -142,6 +145,7 @@ def _facts(observer: Observer, layer: LayerRecord) -> LayerDiagnostics:
         sampled_examples=0 if view is None else view.count,
         participation_ratio=None if view is None else view.participation_ratio,
         first_component_share=None if view is None else view.first_component_share,
+        spectrum=() if view is None else view.shares,
         dominant_share=None if view is None else view.dominance,
         dominant_rows=() if view is None else view.dominant_rows,
         apart_share=None if view is None else view.apart_share,

@@ -25,6 +25,9 @@ APART = 0.9
 2/π = 0.64, a uniform one 0.75; here the gap is six standard deviations of groups of equal size.
 """
 
+COMPONENTS = 64
+"""Principal components whose shares are kept; those after them say little of a sample of this size."""
+
 _EXAMPLES_USED = 8
 """One in so many of the examples is looked at as a whole (from 128 on), so that this costs little beside the scores."""
 
@@ -134,6 +137,15 @@ class Spectrum:
         weighted = (self.first + self.second) / 2 * np.outer(roots, roots)
         value, vector = _largest_eigenpair(weighted)
         return value, vector / roots  # coordinates of the examples along it, in some unit
+
+    @cached_property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the variance along the leading principal components, largest first, to four digits."""
+        roots = np.sqrt(self.weights)
+        values = np.linalg.eigvalsh((self.first + self.second) / 2 * np.outer(roots, roots))[::-1]
+        most = min(COMPONENTS, self.count - 1)
+        rounding = values[0] * self.count * float(np.finfo(np.float32).eps)  # the features' precision
+        return tuple(float(f"{value / self.trace:.4g}") for value in values[:most] if value > rounding)
 
     @cached_property
     def apart_share(self) -> float:
