@@ -49,6 +49,8 @@ def test_models_are_named_in_the_users_words(repscope):
     assert result["row_models"][0] == "first"
     assert result["column_models"][0] == "second"
     assert result["n"] == 40
+    assert list(result["diagnostics"]) == ["first", "second"]
+    assert result["diagnostics"]["second"]["act"]["features"] == 5
     within = json.loads(repscope("compare", "models.py:first", "--data", "inputs.py:loader", "--json").out)
     assert set(within["row_models"]) == set(within["column_models"]) == {"first"}
 
@@ -144,6 +146,15 @@ def test_a_warning_is_one_line_on_stderr_and_kept_in_the_result(repscope):
     (kept,) = json.loads(done.out)["warnings"]
     assert line == f"warning: {kept}"
     assert np.isnan(np.array(json.loads(done.out)["values"], dtype=float)).all()
+
+
+def test_facts_of_each_layer_come_with_verbose(repscope):
+    words = ["compare", "models.py:first", "models.py:second", "--data", "inputs.py:inputs"]
+    assert "Each layer by itself:" not in repscope(*words).out
+    lines = repscope(*words, "--verbose").out.splitlines()
+    table = lines[lines.index("Each layer by itself:") + 1 :]
+    assert table[0].split()[:2] == ["features", "PR"]
+    assert [line.split()[:2] for line in table[1:3]] == [["first:", "act"], ["first:", "late"]]
 
 
 def test_the_table_and_the_matches_are_printed(repscope):

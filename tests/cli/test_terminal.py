@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from repscope import Comparison, MissingExtraError, measures
-from repscope.cli.terminal import match_lines, matrix_lines, measure_lines, print_comparison, shorten
+from repscope.cli.terminal import diagnostic_lines, match_lines, matrix_lines, measure_lines, print_comparison, shorten
 
 
 def comparison(rows=3, columns=4, *, long=False, within=False, **more):
@@ -229,3 +229,18 @@ def test_report_refuses_other_files(fails, tmp_path):
     assert "must be a file written by Comparison.save, got another kind of file" in fails(
         "report", tmp_path / "arrays.npz"
     )
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_facts_of_each_layer_are_printed_within_the_width(width):
+    fact = {"features": 12, "participation_ratio": 3.14159, "first_component_share": None, "dominant_share": 0.02}
+    diagnostics = {"first": {"encoder.layers.0.attention": fact}, "second": {"conv1": fact | {"features": 128}}}
+    lines = diagnostic_lines(comparison(diagnostics=diagnostics), width)
+    assert max(map(len, lines)) <= width
+    head, *table = lines[2:5]
+    shown = len(head.split())
+    assert head.split() == ["features", "PR", "PC1", "farthest", "largest", "constant", "repeated"][:shown]
+    assert shown == 7 or width == 40
+    assert table[1].split()[-shown:] == ["128", "3.14", "–", "0.02", "–", "–", "–"][:shown]
+    assert table[0].split()[-shown] == "12"
+    assert diagnostic_lines(comparison(), width) == []

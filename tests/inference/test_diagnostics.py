@@ -133,7 +133,7 @@ def defects(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, str]]:
     massive = x.copy()
     massive[:, 7] += 400
     massive[5, 7] += 1
-    dead = np.hstack([x, np.ones((300, 40))])
+    dead = np.hstack([x, np.ones((300, 90))])
     blank = x.copy()
     blank[::15] = 3.0
     return {
@@ -141,7 +141,7 @@ def defects(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, str]]:
         "translated": (translated, "of the examples lie apart from the others in one direction, 99% of"),
         "one direction": (one, "the first principal component holds"),
         "massive": (massive, "1 feature (7) reaches"),
-        "dead": (dead, "40 of 70 features never change"),
+        "dead": (dead, "90 of 120 features never change"),
         "blank": (blank, "in 20 of 300 examples all features are nearly equal"),
     }
 

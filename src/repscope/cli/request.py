@@ -143,6 +143,7 @@ def _renamed(comparison: Comparison, names: list[str], renamed: dict[str, str]) 
         row_models=(new[0],) * len(comparison.row_models),
         column_models=(new[1],) * len(comparison.column_models),
         warnings=tuple(_in_text(text, renamed) for text in comparison.warnings),
+        diagnostics={renamed.get(model, model): layers for model, layers in comparison.diagnostics.items()},
     )
 
 

@@ -53,6 +53,8 @@ def print_comparison(comparison: Comparison, *, details: bool = False) -> None:
         console.print()
         for key, value in _recorded(comparison).items():
             _paragraph(console.print, f"{key:<18} {value}", console.width, indent=19)
+        for line in diagnostic_lines(comparison, console.width):
+            console.print(Text(line))
         for warning in comparison.warnings:
             _paragraph(console.print, f"warning: {warning}", console.width, indent=2)
 
@@ -148,6 +150,59 @@ def measure_rows(measure: Measure, options: Mapping[str, Any] | None = None) -> 
         "cost": measure.cost,
         "references": "; ".join(measure.references),
     }
+
+
+_DIAGNOSTICS = {
+    "features": "features",
+    "participation_ratio": "PR",
+    "first_component_share": "PC1",
+    "dominant_share": "farthest",
+    "largest_activation": "largest",
+    "constant_features": "constant",
+    "repeated_examples": "repeated",
+}
+"""Facts of a layer that are printed, as far as the width allows, and what heads their columns."""
+
+_LEAST_NAME = 8
+"""Characters that a layer's name gets before any fact of it."""
+
+_EXPLAINED = (
+    "PR: participation ratio, the directions that carry variance; PC1: share of the first of them; farthest: share of "
+    "the squared Gram matrix that the farthest hundredth of the examples brings; largest: activation, in standard "
+    "deviations; constant: features that never change; repeated: examples that equal another. More: --json."
+)
+
+
+def diagnostic_lines(comparison: Comparison, width: int) -> list[str]:
+    """A table of what is known of each layer by itself; no lines where nothing is."""
+    several = len(comparison.diagnostics) > 1
+    rows = {
+        f"{model}: {layer}" if several else layer: [_fact(facts.get(name)) for name in _DIAGNOSTICS]
+        for model, layers in comparison.diagnostics.items()
+        for layer, facts in layers.items()
+    }
+    if not rows:
+        return []
+    heads = list(_DIAGNOSTICS.values())
+    widths = [max(len(head), *(len(cells[i]) for cells in rows.values())) for i, head in enumerate(heads)]
+    while sum(widths) + 2 * len(widths) + _LEAST_NAME > width and len(widths) > 1:
+        widths.pop()
+    left = max(_LEAST_NAME, min(max(map(len, rows)), width - sum(widths) - 2 * len(widths)))
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        return f"{shorten(name, left):<{left}}" + "".join(
+            f"  {cell:>{w}}" for cell, w in zip(cells, widths, strict=False)
+        )
+
+    table = [line("", heads), *(line(name, cells) for name, cells in rows.items())]
+    explained = textwrap.wrap(_EXPLAINED, width, initial_indent="  ", subsequent_indent="  ")
+    return ["", "Each layer by itself:", *table, *explained, ""]
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def measure_lines(measure: Measure, width: int) -> list[str]:

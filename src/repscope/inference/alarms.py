@@ -22,8 +22,9 @@ TRANSLATION = 0.8
 FEATURES = 8
 """Features from which on one direction that holds so much is worth a word; of two or three one always holds a lot."""
 
-CONSTANT = 0.5
-"""Share of the features that never change. They alter no score here, but a layer of which half is dead has failed."""
+CONSTANT = 0.75
+"""Share of the features that never change. They alter no score here, but of such a layer little works; a half is common
+where units are few, rectified and untrained."""
 
 REPEATED = 0.01
 """Share of the examples that repeat another in every layer, as doubled data do. The unbiased estimators leave each
@@ -35,6 +36,9 @@ BLANK = 0.05
 """Share of the examples whose features are all nearly equal: no correlation over features is meant there. A few are
 common, as those that leave all units of a rectified layer at 0.
 """
+
+BLANK_EXAMPLES = 5
+"""And so many of them."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ ALARMS = (
         "They alter no score, but look for dead units.",
     ),
     _Alarm(
-        lambda f: f.blank_examples >= max(1, BLANK * f.listed_examples),
+        lambda f: f.blank_examples >= max(BLANK_EXAMPLES, BLANK * f.listed_examples),
         lambda f: f.blank_examples / f.listed_examples,
         lambda f: f"in {f.blank_examples} of {f.listed_examples} examples all features are nearly equal",
         "Look for blank inputs or padding, and leave them out.",

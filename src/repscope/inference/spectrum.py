@@ -16,8 +16,9 @@ is √(1 − share), 0.71 here: scores may differ by more than those of unlike l
 of a normal cloud brings 0.02 of it where there are many directions, 0.16 where there is one.
 """
 
-DOMINANT_TIMES = 10
-"""Times their share of the examples that they bring in, at least: of a dozen examples each makes up a good part.
+DOMINANT_TIMES = 20
+"""Times their share of the examples that they bring in, at least: of a few dozen examples one may make up half by
+chance, where there are few directions.
 """
 
 APART = 0.9

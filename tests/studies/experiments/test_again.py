@@ -13,6 +13,9 @@ from repscope.errors import FileFormatError, InputError
 from repscope.studies import reproduce as module
 from repscope.studies.reproduce import reproduce
 
+# The networks have two channels and are hardly trained.
+pytestmark = pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")
+
 
 def numbers(folder):
     return json.loads((folder / "numbers.json").read_text(encoding="utf-8"))["numbers"]

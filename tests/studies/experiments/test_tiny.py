@@ -13,6 +13,9 @@ from repscope.studies.claims import FAILS, HOLDS, UNTESTED
 from repscope.studies.reproduce import NAMES, find_study
 from repscope.studies.study import SCALES
 
+# The networks have two channels and are hardly trained.
+pytestmark = pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")
+
 FIGURES = {
     "invariance": {"theorem-1", "ridge"},
     "sanity": {"figure-2", "figure-f3"},
