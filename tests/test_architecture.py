@@ -28,7 +28,7 @@ ALLOWED = {
     "inference": {"errors", "measures", "engine"},
     "capture": {"errors", "store", "_progress"},
     "store": {"errors"},
-    "comparison": {"errors", "_container", "_frames"},
+    "comparison": {"errors", "_container", "_frames", "_student"},
     "plot": {"errors", "comparison"},
     "report": {"errors", "comparison", "plot"},
 }

@@ -40,6 +40,7 @@ def compare(
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     precision: str = "auto",
+    intervals: str | bool | int = "auto",
     **options: Any,
 ) -> Comparison | dict[str, Comparison]:
     """Compare the layers of networks, every layer with every other.
@@ -74,6 +75,9 @@ def compare(
             on from it; an interrupted call loses nothing but the last seconds.
         precision: Of the products of activations in HSIC and CKA: ``"auto"`` (their own), ``"float32"``, ``"float64"``,
             ``"bfloat16"``, or ``"tf32"`` on NVIDIA GPUs. Sums are always double precision.
+        intervals: Jackknife standard errors of HSIC and CKA in ``standard_errors``; see :meth:`Comparison.interval`.
+            ``"auto"``: where they cost no further pass over the data; True: or an error that says why not; False: none;
+            a number: leave out so many consecutive examples at a time, where these belong together.
         **options: Further options of the measure, such as ``summary="mean"``.
 
     Returns:
@@ -113,6 +117,7 @@ def compare(
         progress=progress,
         checkpoint=checkpoint,
         precision=precision,
+        intervals=intervals,
         **options,
     )
     results = job.run(measures, data, forward)
@@ -222,11 +227,13 @@ def _settle(
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     precision: str = "auto",
+    intervals: str | bool | int = "auto",
     **options: Any,
 ) -> tuple[Job, list[ConfiguredMeasure], Any, Callable[..., Any] | None]:
     """The arguments of :func:`compare`, checked and settled."""
     from repscope.engine.plan import memory_budget
     from repscope.engine.products import check_precision
+    from repscope.inference.jackknife import check_intervals
     from repscope.job import Job
     from repscope.subjects import resolve
 
@@ -256,6 +263,7 @@ def _settle(
         progress=progress,
         checkpoint=checkpoint,
         precision=check_precision(precision),
+        intervals=check_intervals("compare", intervals),
     )
     return job, measures, data, forward
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from repscope import _container, _frames
+from repscope._student import student_quantile
 from repscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -241,6 +242,33 @@ class Comparison:
             row_model=None if i is None else self.row_models[i],
             column_model=None if j is None else self.column_models[j],
         )
+
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence interval of every score, from its jackknife standard error and Student's t distribution.
+
+        It says how far the score would move with other examples of the same kind. It says nothing about other
+        networks, nor about the bias of the biased estimators. A score of 1 of a layer with itself has no width.
+
+        Args:
+            level: Probability with which such intervals hold the population's value, above 0 and below 1.
+
+        Returns:
+            The lower and the upper ends, each ``(rows, columns)``; NaN where the score is undefined. They may lie
+            outside the range of the measure.
+
+        Raises:
+            InputError: when there are no standard errors, or ``level`` is no such probability.
+        """
+        if not 0 < level < 1:
+            raise InputError(f"Comparison.interval: level must lie between 0 and 1, got {level!r}. 0.95 is usual.")
+        if self.standard_errors is None:
+            known = self.conventions.get("intervals", "none were asked for")
+            raise InputError(
+                f"Comparison.interval: the comparison must have standard errors, got {known}. "
+                "Compare HSIC or CKA with intervals=True."
+            )
+        width = student_quantile((1 + level) / 2, self.conventions["replicates"] - 1) * self.standard_errors
+        return self.values - width, self.values + width
 
     # -- other forms ---------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,12 +32,14 @@ from repscope.engine.exact import MomentVisitor
 from repscope.engine.partial import Partial, Shard, with_prefix, without_prefix
 from repscope.engine.plan import Plan, memory_budget, plan
 from repscope.engine.products import Precision, flops_per_second, native
-from repscope.engine.run import Work, accumulate, entry_itemsize, visitor_for
+from repscope.engine.run import Work, accumulate, entry_itemsize, fit_tiles, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.threads import one_blas_thread
+from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
 from repscope.inference.closed_form import pair_null
+from repscope.inference.jackknife import Intervals, form_of, no_intervals, standard_errors
 from repscope.inference.moments import Null
 from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
 from repscope.measures._decomposition import Decomposition, decompose
@@ -64,8 +68,11 @@ class Job:
         progress: Show a bar; None: where stderr is a terminal.
         checkpoint: File for unfinished sums.
         precision: Of the products of activations.
+        intervals: Whether standard errors are wanted: ``"auto"`` where they cost no further pass over the data; or
+            the number of consecutive examples that are left out together.
         shares_decompositions: Several of the measures start from a layer's decomposition.
         decompositions: Those made so far, by layer.
+        rows_per_item: Examples that one item of the data gives; NaN where that differs or is unknown.
         observer: Keeps what diagnostics need of the activations as they go by.
     """
 
@@ -79,9 +86,11 @@ class Job:
     progress: bool | None
     checkpoint: str | os.PathLike[str] | None
     precision: Precision = "auto"
+    intervals: Intervals = "auto"
     shares_decompositions: bool = field(default=False, init=False)
     decompositions: dict[int, Decomposition] = field(default_factory=dict, init=False, repr=False)
     observer: Observer = field(init=False, repr=False)
+    rows_per_item: float = field(default=1.0, init=False)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
@@ -172,6 +181,7 @@ class Job:
             forward=forward,
             progress=self.progress,
         )
+        self.rows_per_item = _common(models.examples_per_item, describe_reduction(self.reduce))
         identity = ""
         if self.checkpoint is not None or distributed.current().count > 1:  # costs a look at every weight
             identity = models.identity
@@ -187,6 +197,7 @@ class Job:
     def _open_arrays(self) -> _Opened:
         if any(subject.store is not None for subject in self.subjects):
             stored = StoreSource(self.subjects)
+            self.rows_per_item = _common([1.0], stored.reduce)
             return _Opened(
                 stored, stored.layers, self._budget(None), stored.dtypes, identity=stored.identity, reduce=stored.reduce
             )
@@ -271,6 +282,7 @@ class Job:
                     estimator = check_estimator(m.id, m.options["estimator"])
                     visitors[key] = visitor_for(opened.source, kernel, estimator, chosen)
                 found.visitors[m.label] = visitors[key]
+                keep |= chosen.route == "moments" and self.intervals is not False
             found.plans[m.label] = chosen
         if keep:
             found.held = self._kept(opened, list(visitors.values()), needed_by)
@@ -319,8 +331,12 @@ class Job:
             return Comparison(values=values, **known, **({} if null is None else statistics(null, values)))
         visitor = found.visitors.get(measure.label)
         if visitor is not None:
-            facts = self._facts(measure, opened, found.plans[measure.label])
-            return assemble(facts, [visitor.partial(complete=True)])
+            facts, partial = self._facts(measure, opened, found.plans[measure.label]), visitor.partial(complete=True)
+            result = assemble(facts, [partial])
+            if not isinstance(visitor, MomentVisitor):
+                return result
+            kept = None if found.held is None else opened.holding(found.held)
+            return self._with_errors(measure, result, kept, visitor.fitting.layers(), [partial])
         if found.held is not None and found.plans[measure.label].route == "memory":
             chosen = found.plans[measure.label]
             opened = opened.holding(found.held).cut(chosen)
@@ -332,9 +348,72 @@ class Job:
         key = self._sums(measure, chosen)
         if key not in found.partials:
             file = None if self.checkpoint is None else PartialFile(self.checkpoint, facts)
-            partial = self._accumulate(measure, opened, chosen, file, distributed.current())
+            found.tiles[key] = self._fitted(measure, opened, chosen)
+            partial = self._accumulate(measure, opened, chosen, file, distributed.current(), found.tiles[key])
             found.partials[key] = [partial] if partial.shard.count == 1 else distributed.gather(partial)
-        return assemble(facts, found.partials[key])
+        result = assemble(facts, found.partials[key])
+        if chosen.route == "batch":
+            return result
+        return self._with_errors(measure, result, opened, found.tiles[key], found.partials[key])
+
+    # -- intervals --------------------------------------------------------------------------------------------
+
+    def _fitted(self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan) -> Sequence[LayerTiles] | None:
+        """How activations in memory become entries or features, where the sums are followed by a jackknife."""
+        if self.intervals is False or chosen.route == "batch" or not isinstance(opened.source, ArraySource):
+            return None
+        with one_blas_thread():
+            return fit_tiles(opened.source, _kernel(measure), chosen, self.seed)
+
+    def _with_errors(
+        self,
+        measure: ConfiguredMeasure,
+        result: Comparison,
+        opened: _Opened | None,
+        tiles: Sequence[LayerTiles] | None,
+        partials: Sequence[Partial],
+    ) -> Comparison:
+        """An exact result with its standard errors, or with the reason why there are none."""
+        if self.intervals is False:
+            return result
+        size = self._left_out_together()
+        refusal = no_intervals(result.n or 0, size, whole=len(partials) == 1)
+        if refusal is None and (opened is None or not isinstance(opened.source, ArraySource) or tiles is None):
+            refusal = "the activations of all examples must fit memory=; pairs='batch' has intervals from any stream"
+        elif refusal is None and opened is not None:
+            source = opened.source
+            if partials[0].route == "tiles" and source.n * sum(source.widths) * source.itemsize > opened.memory:
+                refusal = "the activations must fit memory= twice; raise it, or use pairs='batch'"
+        if refusal is not None:
+            return self._refused(result, refusal)
+        assert opened is not None
+        assert tiles is not None
+        assert size is not None
+        estimator = check_estimator(measure.id, measure.options["estimator"])
+        with one_blas_thread():
+            form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0])
+            errors, replicates = standard_errors(form, estimator, normalised=measure.id == "cka", size=size)
+        if measure.id == "hsic":
+            units = np.array([t.unit for t in tiles])
+            errors *= np.outer(units, units)
+        rows, columns = self._axes(opened.layers)
+        errors = np.where(np.isnan(result.values), np.nan, errors[np.ix_(rows, columns)])
+        left_out = "1 example" if size == 1 else f"{size} consecutive examples"
+        said = {"intervals": f"jackknife, {left_out} left out at a time", "replicates": replicates}
+        return replace(result, standard_errors=errors, conventions={**result.conventions, **said})
+
+    def _left_out_together(self) -> int | None:
+        """Examples that are left out together; None where nothing tells which belong together."""
+        if not isinstance(self.intervals, bool | str):
+            return self.intervals
+        if self.rows_per_item == 1.0:
+            return 1
+        return int(self.rows_per_item) if self.rows_per_item.is_integer() else None
+
+    def _refused(self, result: Comparison, reason: str) -> Comparison:
+        if self.intervals != "auto":
+            raise InputError(f"compare: intervals={self.intervals!r} cannot be had: {reason}.")
+        return replace(result, conventions={**result.conventions, "intervals": f"none: {reason}"})
 
     def _sums(self, measure: ConfiguredMeasure, chosen: Plan) -> Hashable:
         """A key that measures share whose values come from the same sums."""
@@ -369,9 +448,15 @@ class Job:
         return (everything[:first], everything[first:]) if self.against else (everything, everything)
 
     def _accumulate(
-        self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan, file: PartialFile | None, shard: Shard
+        self,
+        measure: ConfiguredMeasure,
+        opened: _Opened,
+        chosen: Plan,
+        file: PartialFile | None,
+        shard: Shard,
+        tiles: Sequence[LayerTiles] | None = None,
     ) -> Partial:
-        work, source = Work(shard), opened.source
+        work, source = Work(shard, tiles=tiles), opened.source
         if self.observer.seen < 0:
             self.observer.held_batches = chosen.held_batches
         if file is not None:
@@ -381,7 +466,7 @@ class Job:
             if resume is not None:
                 seen = without_prefix(OBSERVER, resume.arrays)
                 self.observer = Observer.from_arrays(seen, self.observer.names, shard) if seen else self.observer
-            work = Work(shard, resume=resume, checkpoint=lambda partial: file.checkpoint(self._with_seen(partial)))
+            work = replace(work, resume=resume, checkpoint=lambda partial: file.checkpoint(self._with_seen(partial)))
         if not isinstance(source, ArraySource):
             source = Watched(source, self.observer)
         kernel, estimator = (
@@ -481,6 +566,7 @@ class _Found:
         visitors: Those that hold its sums, where one pass was enough.
         held: The activations of all examples, where a measure needs them and they fit.
         partials: Sums over tiles, by what they are of.
+        tiles: How activations became entries in them.
         states: Prepared layers, by preparation and index.
     """
 
@@ -488,7 +574,19 @@ class _Found:
     visitors: dict[str, BatchVisitor | MomentVisitor] = field(default_factory=dict)
     held: ArraySource | None = None
     partials: dict[Hashable, Sequence[Partial]] = field(default_factory=dict)
+    tiles: dict[Hashable, Sequence[LayerTiles] | None] = field(default_factory=dict)
     states: dict[tuple[Any, int], Any] = field(default_factory=dict)
+
+
+def _common(rows_per_item: Sequence[float], reduce: Any) -> float:
+    """Examples that an item of the data gives in every layer; NaN where nothing tells, 1 where items are unknown."""
+    if any(way in json.dumps(reduce) for way in ("tokens", "words")):
+        return math.nan
+    if len(set(rows_per_item)) > 1:
+        return math.nan
+    if "positions" in json.dumps(reduce) and rows_per_item[0] == 1.0:
+        return math.nan
+    return 1.0 if math.isnan(rows_per_item[0]) else rows_per_item[0]
 
 
 def _kernel(measure: ConfiguredMeasure) -> Kernel:

@@ -138,6 +138,7 @@ def accumulate_tiles(
     resume: Partial | None = None,
     checkpoint: Checkpoint | None = None,
     precision: Precision = "auto",
+    tiles: Sequence[LayerTiles] | None = None,
 ) -> Partial:
     """Add up the tiles of one share of the blocks of rows.
 
@@ -152,13 +153,9 @@ def accumulate_tiles(
         resume: What an earlier run of the same share has added up.
         checkpoint: Called after every block.
         precision: Of the products of activations.
+        tiles: What :func:`layer_tiles` gives, where that is known.
     """
-    radial = isinstance(kernel, RBF | Laplace)
-    tiles = (
-        fit_bandwidths(source, kernel, bandwidth_examples, seed, precision)
-        if radial
-        else fit_layers(source, kernel, precision)
-    )
+    tiles = tiles or layer_tiles(source, kernel, bandwidth_examples, seed, precision)
     sums, done = TileSums(len(tiles)), 0
     if resume is not None:
         sums, done = TileSums.from_arrays(without_prefix("sums.", resume.arrays)), resume.done
@@ -176,6 +173,15 @@ def accumulate_tiles(
             return partial(complete=True)
         if checkpoint is not None:
             checkpoint(partial(complete=False))
+
+
+def layer_tiles(
+    source: Source, kernel: Kernel, bandwidth_examples: int, seed: int, precision: Precision
+) -> list[LayerTiles]:
+    """Shift, scale and bandwidth of every layer; arguments as for :func:`accumulate_tiles`."""
+    if isinstance(kernel, RBF | Laplace):
+        return fit_bandwidths(source, kernel, bandwidth_examples, seed, precision)
+    return fit_layers(source, kernel, precision)
 
 
 def finish_tiles(partials: Sequence[Partial]) -> tuple[PairSums, Matrix]:

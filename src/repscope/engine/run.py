@@ -10,11 +10,19 @@ import numpy.typing as npt
 
 from repscope.engine.accumulate import Matrix
 from repscope.engine.batchwise import BatchVisitor, accumulate_batches, finish_batches
-from repscope.engine.exact import MomentVisitor, accumulate_moments, accumulate_tiles, finish_moments, finish_tiles
+from repscope.engine.exact import (
+    MomentVisitor,
+    accumulate_moments,
+    accumulate_tiles,
+    finish_moments,
+    finish_tiles,
+    layer_tiles,
+)
 from repscope.engine.partial import Checkpoint, Partial, Shard
 from repscope.engine.plan import Plan
 from repscope.engine.stream import Source
 from repscope.engine.threads import one_blas_thread
+from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.measures._sums import CenteredSums
 from repscope.measures.kernels import RBF, Estimator, Kernel, Linear, minimum_examples
@@ -31,12 +39,14 @@ class Work:
         gather: From this process's partial result to those of all shares; None where they are merged later.
         resume: What an earlier run of this share has added up.
         checkpoint: Called with the state now and then.
+        tiles: How activations become entries of the Gram matrices, where that is settled; see :func:`fit_tiles`.
     """
 
     shard: Shard = _ALL
     gather: Callable[[Partial], Sequence[Partial]] = lambda partial: [partial]
     resume: Partial | None = None
     checkpoint: Checkpoint | None = None
+    tiles: Sequence[LayerTiles] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,13 @@ def _accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pl
         resume=work.resume,
         checkpoint=work.checkpoint,
         precision=chosen.precision,
+        tiles=work.tiles,
     )
+
+
+def fit_tiles(source: Source, kernel: Kernel, chosen: Plan, seed: int) -> list[LayerTiles]:
+    """How each layer's activations become entries of its Gram matrix on the routes to the exact value."""
+    return layer_tiles(source, kernel, chosen.bandwidth_examples, seed, chosen.precision)
 
 
 def visitor_for(source: Source, kernel: Kernel, estimator: Estimator, chosen: Plan) -> BatchVisitor | MomentVisitor:

@@ -39,6 +39,8 @@ class CenteredSums:
 class PairSums:
     """What all pairs of L layers leave of their Gram matrices K (n × n, up to one shift of the features per layer).
 
+    Of several data sets of one size the arrays have a leading axis more.
+
     With K̃ the matrix without its diagonal d, and r̃ the row sums of K̃:
 
     Attributes:
@@ -65,11 +67,10 @@ class PairSums:
         """⟨K̃, L̃⟩ of the centred (biased) or U-centred (unbiased) Gram matrices for each pair (L, L)."""
         n = self.n
         if estimator == "unbiased":
-            total = np.outer(self.totals, self.totals) / ((n - 1) * (n - 2))
+            total = _outer(self.totals) / ((n - 1) * (n - 2))
             return self.products + total - self.row_products * (2 / (n - 2))
-        rows = self.row_products + self.row_diagonals + self.row_diagonals.T + self.diagonals
-        sums = self.totals + self.traces
-        return self.products + self.diagonals - rows * (2 / n) + np.outer(sums, sums) / n**2
+        rows = self.row_products + self.row_diagonals + self.row_diagonals.swapaxes(-2, -1) + self.diagonals
+        return self.products + self.diagonals - rows * (2 / n) + _outer(self.totals + self.traces) / n**2
 
     def hsic(self, estimator: Estimator) -> Matrix:
         """HSIC of each pair (L, L), in the unit of the Gram matrices."""
@@ -102,6 +103,10 @@ class PairSums:
         eps = max(16 * float(np.finfo(f"f{itemsize}").eps), 1e-13)
         magnitudes = self.magnitudes + np.diag(self.diagonals) if estimator == "biased" else self.magnitudes
         return ~(np.diag(self.centered_products(estimator)) > eps * magnitudes)
+
+
+def _outer(x: Matrix) -> Matrix:
+    return x[..., :, None] * x[..., None, :]
 
 
 class TileSums:
