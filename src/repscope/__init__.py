@@ -22,8 +22,10 @@ from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_f
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
+from repscope.measures.dependence import distance_correlation, rv2
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
+from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.shape import procrustes
 
@@ -58,16 +60,22 @@ __all__ = [
     "compare_part",
     "configure",
     "diagnose",
+    "distance_correlation",
     "hsic",
+    "jaccard_knn",
     "linear_regression",
     "load",
     "massive_features",
     "measures",
     "merge",
+    "mutual_knn",
     "plan_comparison",
     "procrustes",
     "pwcca",
+    "rank_similarity",
     "representations",
+    "rv2",
     "score",
+    "second_order_cosine",
     "svcca",
 ]

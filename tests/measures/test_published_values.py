@@ -149,3 +149,9 @@ def test_pwcca_is_the_definition_and_not_what_the_public_svcca_code_computes(rep
 
 def test_reference_and_package_agree_on_the_notebooks_inputs(notebook):
     np.testing.assert_allclose(repscope.pwcca(*notebook), reference_cca.pwcca(*notebook), rtol=1e-11)
+
+
+def test_distance_correlation_and_rv2_of_the_repository_table(repository):
+    # figures/metric_vs_repo.csv: distance correlation of several packages, and "unbiased CKA" of two, which is RV2.
+    np.testing.assert_allclose(repscope.distance_correlation(*repository, estimator="biased"), 0.8852697, atol=5e-8)
+    np.testing.assert_allclose(repscope.rv2(*repository), 0.05334, atol=5e-6)

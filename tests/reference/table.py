@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.reference import cca, hsic, regression, shape
+from tests.reference import cca, dependence, hsic, neighbors, regression, shape
 
 REFERENCES: Mapping[str, Callable[..., float]] = {
     "cka": hsic.cka,
@@ -15,4 +15,10 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "linear_regression": regression.linear_regression,
     "procrustes": shape.procrustes,
     "canonical_ridge": cca.canonical_ridge,
+    "distance_correlation": dependence.distance_correlation,
+    "rv2": dependence.rv2,
+    "mutual_knn": neighbors.mutual_knn,
+    "jaccard_knn": neighbors.jaccard_knn,
+    "rank_similarity": neighbors.rank_similarity,
+    "second_order_cosine": neighbors.second_order_cosine,
 }

@@ -152,7 +152,7 @@ def center(xp: Namespace, x: Array) -> Array:
     """
     if isinstance(x, np.ndarray):
         return _centered_by_rows(x, scaled=False)[0]
-    x = x - _typical_entries(xp, x)
+    x = x - typical_entries(xp, x)
     x -= xp.mean(x, axis=0, keepdims=True)
     x -= xp.mean(x, axis=0, keepdims=True)
     return x
@@ -179,7 +179,7 @@ def _centered_and_scaled(xp: Namespace, x: Array) -> tuple[Array, float]:
     return x, scale
 
 
-def _typical_entries(xp: Namespace, x: Array) -> Array:
+def typical_entries(xp: Namespace, x: Array) -> Array:
     """Of each column the median of three entries (1, p)."""
     n = x.shape[0]
     rows = detached(xp.concat([x[:1, :], x[n // 2 : n // 2 + 1, :], x[n - 1 :, :]]))
@@ -203,7 +203,7 @@ def _centered_by_rows(x: npt.NDArray[Any], *, scaled: bool) -> tuple[npt.NDArray
     The means are added up in double precision, which makes a second one needless.
     """
     n, p = x.shape
-    typical = _typical_entries(np, x)
+    typical = typical_entries(np, x)
     result = np.empty((n, p), dtype=x.dtype)
     height = max(1, _BLOCK_BYTES // (p * x.itemsize))
     blocks = [slice(begin, begin + height) for begin in range(0, n, height)]

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from repscope.errors import InputError
-from repscope.measures import cca, cka, hsic, regression, shape
+from repscope.measures import cca, cka, dependence, hsic, neighbors, regression, shape
 from repscope.measures._arrays import Array, check_pair
 from repscope.measures._decomposition import Decomposition
 from repscope.measures._messages import check_choice, did_you_mean
@@ -247,6 +247,25 @@ def _procrustes_facts(options: Mapping[str, Any]) -> Facts:
     return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
 
 
+def _dependence_facts(options: Mapping[str, Any]) -> Facts:
+    estimator = check_estimator("distance_correlation", options["estimator"])
+    low = 0.0 if estimator == "biased" else -1.0
+    return _same("similarity", low, 1.0, _SHAPE, minimum_examples=_minimum_examples(estimator))
+
+
+def _rv2_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("similarity", -1.0, 1.0, _SHAPE)
+
+
+def _neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:
+    def facts(options: Mapping[str, Any]) -> Facts:
+        fewest = neighbors.check_options(function, options)
+        translation = _TRANSLATION if options.get("metric") == "euclidean" else frozenset()
+        return _same("similarity", 0.0, 1.0, _ORTHOGONAL | _SCALING | translation, minimum_examples=fewest)
+
+    return facts
+
+
 _KORNBLITH = "Kornblith, Norouzi, Lee & Hinton 2019, Similarity of Neural Network Representations Revisited"
 
 CATALOG: Mapping[str, Measure] = {
@@ -377,6 +396,90 @@ CATALOG: Mapping[str, Measure] = {
             variants=({}, {"kappa_x": math.inf, "kappa_y": 0.0}, {"kappa_x": 0.5, "kappa_y": 50.0}),
             cost="as cca",
             references=(f"{_KORNBLITH}, App. D.1", "Vinod 1976"),
+        ),
+        Measure(
+            id="distance_correlation",
+            title="Distance correlation",
+            formula="⟨A, B⟩ / (‖A‖ ‖B‖) of U-centred distances; √ of it for doubly centred ones, biased",
+            function=dependence.distance_correlation,
+            prepare=dependence.prepare,
+            score=dependence.score,
+            prepare_options={"estimator": "unbiased"},
+            score_options={},
+            facts=_dependence_facts,
+            variants=({}, {"estimator": "biased"}),
+            cost="n²(p + q) multiplications, n² numbers a layer",
+            references=("Székely, Rizzo & Bakirov 2007", "Székely & Rizzo 2014", "Sejdinovic et al. 2013"),
+        ),
+        Measure(
+            id="rv2",
+            title="Modified RV coefficient",
+            formula="Σ_{i≠j} K_ij L_ij / √(Σ_{i≠j} K_ij² Σ_{i≠j} L_ij²), K = XXᵀ, L = YYᵀ",
+            function=dependence.rv2,
+            prepare=dependence.prepare_rv2,
+            score=dependence.score_rv2,
+            prepare_options={},
+            score_options={},
+            facts=_rv2_facts,
+            variants=({},),
+            cost="n²(p + q) multiplications, n² numbers a layer",
+            references=("Smilde et al. 2009",),
+        ),
+        Measure(
+            id="mutual_knn",
+            title="Mutual nearest neighbours",
+            formula="(1/n) Σ_i |N_x(i) ∩ N_y(i)| / k",
+            function=neighbors.mutual_knn,
+            prepare=neighbors.prepare,
+            score=neighbors.score_mutual_knn,
+            prepare_options={"k": 10, "metric": "cosine"},
+            score_options={},
+            facts=_neighbor_facts("mutual_knn"),
+            variants=({"k": 3}, {"k": 3, "metric": "euclidean"}),
+            cost="n²(p + q) multiplications and a sort of n² distances a layer; n² a pair",
+            references=("Huh, Cheung, Wang & Isola 2024, The Platonic Representation Hypothesis",),
+        ),
+        Measure(
+            id="jaccard_knn",
+            title="Jaccard similarity of nearest neighbours",
+            formula="(1/n) Σ_i |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|",
+            function=neighbors.jaccard_knn,
+            prepare=neighbors.prepare,
+            score=neighbors.score_jaccard_knn,
+            prepare_options={"k": 10, "metric": "cosine"},
+            score_options={},
+            facts=_neighbor_facts("jaccard_knn"),
+            variants=({"k": 3}, {"k": 3, "metric": "euclidean"}),
+            cost="as mutual_knn",
+            references=("Schumacher et al. 2021", "Wang et al. 2022", "Klabunde et al. 2024, ReSi"),
+        ),
+        Measure(
+            id="rank_similarity",
+            title="Rank similarity of nearest neighbours",
+            formula="(1/n) Σ_i Σ_j 2/((1+|r_j−s_j|)(r_j+s_j)) / Σ_{r≤K} 1/r, j the K neighbours in common",
+            function=neighbors.rank_similarity,
+            prepare=neighbors.prepare,
+            score=neighbors.score_rank_similarity,
+            prepare_options={"k": 10, "metric": "cosine"},
+            score_options={},
+            facts=_neighbor_facts("rank_similarity"),
+            variants=({"k": 3}, {"k": 3, "metric": "euclidean"}),
+            cost="as mutual_knn",
+            references=("Wang et al. 2022", "Klabunde et al. 2023"),
+        ),
+        Measure(
+            id="second_order_cosine",
+            title="Second-order cosine similarity",
+            formula="(1/n) Σ_i cos(d_x(i, U_i), d_y(i, U_i)), U_i = N_x(i) ∪ N_y(i), d the cosine distance",
+            function=neighbors.second_order_cosine,
+            prepare=neighbors.prepare_surroundings,
+            score=neighbors.score_second_order_cosine,
+            prepare_options={"k": 10},
+            score_options={},
+            facts=_neighbor_facts("second_order_cosine"),
+            variants=({"k": 3},),
+            cost="as mutual_knn",
+            references=("Hamilton, Leskovec & Jurafsky 2016", "Klabunde et al. 2024, ReSi"),
         ),
     )
 }

@@ -1,0 +1,317 @@
+"""Do two representations put the same examples next to each other? Measures of nearest neighbours.
+
+The neighbours of an example are the ``k`` others that are nearest to it, by cosine (the literature's choice) or
+Euclidean distance, computed in the widest float. Of examples equally far away the one that comes first is the nearer;
+an example is never its own neighbour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import array_api_compat
+
+from repscope.errors import InputError
+from repscope.measures._arrays import Array, Namespace, check_pair, detached, typical_entries, undefined, widest_float
+from repscope.measures._messages import check_choice
+from repscope.measures.kernels import Cosine, squared_distances
+
+NeighborMetric: TypeAlias = Literal["cosine", "euclidean"]
+
+
+@dataclass(frozen=True)
+class Neighborhoods:
+    """The nearest neighbours of every example in one layer.
+
+    Attributes:
+        ranks: (n, n) integers: entry (i, j) is r where example j is the r-th nearest to example i, 0 where it is none
+            of the k nearest.
+        k: Neighbours of each example.
+        alike: All examples are equal, so none is nearer than another.
+    """
+
+    ranks: Array
+    k: int
+    alike: bool
+
+
+@dataclass(frozen=True)
+class Surroundings(Neighborhoods):
+    """The same, with what the second-order cosine compares.
+
+    Attributes:
+        distances: Cosine distances (n, n).
+    """
+
+    distances: Array
+
+
+def check_options(function: str, options: Mapping[str, Any]) -> int:
+    """Refuse options that mean nothing; return the smallest number of examples, one more than all being neighbours."""
+    k = options["k"]
+    if isinstance(k, bool) or not (isinstance(k, int) and k >= 1):
+        raise InputError(f"{function}: k must be a whole number from 1, got {k!r}. Use 10, as the literature does.")
+    check_choice(function, "metric", options.get("metric", "cosine"), ("cosine", "euclidean"))
+    return k + 2
+
+
+def prepare(x: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Neighborhoods:
+    """Find the neighbours in one checked representation (n, p)."""
+    distances, alike = _distances(x, metric)
+    return Neighborhoods(_ranks(distances, k), k, alike)
+
+
+def prepare_surroundings(x: Array, *, k: int = 10) -> Surroundings:
+    """The neighbours by cosine distance, and these distances."""
+    distances, alike = _distances(x, "cosine")
+    return Surroundings(_ranks(distances, k), k, alike, distances)
+
+
+def _distances(x: Array, metric: NeighborMetric) -> tuple[Array, bool]:
+    """Distances (n, n) that order as the metric's do, in the widest float; and whether all examples are equal."""
+    x = detached(x)
+    xp = array_api_compat.array_namespace(x)
+    x = xp.astype(x, widest_float(xp, x), copy=False)
+    n = x.shape[0]
+    if bool(xp.all(x == x[:1, :])):
+        return xp.zeros((n, n), dtype=x.dtype, device=array_api_compat.device(x)), True
+    if metric == "euclidean":
+        # An entry of each column is subtracted, not the mean: of coarse numbers that leaves equal distances equal.
+        return squared_distances(xp, x - typical_entries(xp, x)), False
+    distances = 1.0 - Cosine().gram(x)
+    # Parallel examples are as near as can be, whatever rounding leaves of their distance.
+    rounding = float(xp.finfo(x.dtype).eps) * max(4.0, math.sqrt(x.shape[1]))
+    return xp.where(distances <= rounding, xp.zeros_like(distances), distances), False
+
+
+def _ranks(distances: Array, k: int) -> Array:
+    xp = array_api_compat.array_namespace(distances)
+    n = distances.shape[0]
+    index = xp.arange(n, device=array_api_compat.device(distances))
+    itself = index[:, None] == index[None, :]
+    nearest = xp.argsort(xp.where(itself, math.inf * xp.ones_like(distances), distances), axis=1, stable=True)
+    ranks = xp.zeros((n, n), dtype=xp.int32, device=array_api_compat.device(distances))
+    for rank in range(1, k + 1):
+        ranks = xp.where(nearest[:, rank - 1 : rank] == index[None, :], xp.asarray(rank, dtype=xp.int32), ranks)
+    return ranks
+
+
+def _undefined(function: str, state_x: Neighborhoods, state_y: Neighborhoods) -> Array | None:
+    """NaN, with a warning, where the examples of one side are all equal; else None."""
+    for name, state in (("x", state_x), ("y", state_y)):
+        if state.alike:
+            xp = array_api_compat.array_namespace(state.ranks)
+            like = xp.zeros((1,), dtype=widest_float(xp, state.ranks), device=array_api_compat.device(state.ranks))
+            return undefined(function, f"all rows of {name} are equal, so none has a nearest neighbour.", like)
+    return None
+
+
+def _counts(mask: Array) -> Array:
+    """How many are true in each row (n,), as the widest float."""
+    xp = array_api_compat.array_namespace(mask)
+    return xp.sum(xp.astype(mask, widest_float(xp, mask)), axis=1)
+
+
+def score_mutual_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
+    """Mean share of neighbours in common."""
+    nan = _undefined("mutual_knn", state_x, state_y)
+    if nan is not None:
+        return nan
+    xp = array_api_compat.array_namespace(state_x.ranks)
+    return xp.mean(_counts((state_x.ranks > 0) & (state_y.ranks > 0)) / state_x.k)
+
+
+def score_jaccard_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
+    """Mean Jaccard index of the sets of neighbours."""
+    nan = _undefined("jaccard_knn", state_x, state_y)
+    if nan is not None:
+        return nan
+    xp = array_api_compat.array_namespace(state_x.ranks)
+    common = _counts((state_x.ranks > 0) & (state_y.ranks > 0))
+    return xp.mean(common / (2 * state_x.k - common))
+
+
+def score_rank_similarity(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
+    """Mean agreement of the ranks of common neighbours."""
+    nan = _undefined("rank_similarity", state_x, state_y)
+    if nan is not None:
+        return nan
+    xp = array_api_compat.array_namespace(state_x.ranks)
+    common = (state_x.ranks > 0) & (state_y.ranks > 0)
+    wide = widest_float(xp, state_x.ranks)
+    left, right = xp.astype(state_x.ranks, wide), xp.astype(state_y.ranks, wide)
+    ones = xp.ones_like(left)
+    terms = 2.0 / xp.where(common, (1.0 + xp.abs(left - right)) * (left + right), ones)
+    agreement = xp.sum(xp.where(common, terms, xp.zeros_like(terms)), axis=1)
+    return xp.mean(agreement / _best_agreement(xp, _counts(common), state_x.k))
+
+
+def _best_agreement(xp: Namespace, common: Array, k: int) -> Array:
+    """Σ 1/r for r up to the number of common neighbours (n,): what equal ranks 1, 2, … give; 1 for none."""
+    best = xp.ones_like(common)
+    for rank in range(2, k + 1):
+        best += xp.where(common >= rank, xp.ones_like(common), xp.zeros_like(common)) / rank
+    return best
+
+
+def score_second_order_cosine(state_x: Surroundings, state_y: Surroundings) -> Array:
+    """Mean cosine between the distances to the neighbours on either side."""
+    nan = _undefined("second_order_cosine", state_x, state_y)
+    if nan is not None:
+        return nan
+    xp = array_api_compat.array_namespace(state_x.distances)
+    either = (state_x.ranks > 0) | (state_y.ranks > 0)
+    nothing = xp.zeros_like(state_x.distances)
+    left, right = (xp.where(either, state.distances, nothing) for state in (state_x, state_y))
+    products = xp.sum(left * right, axis=1)
+    lengths = xp.sqrt(xp.sum(left * left, axis=1)) * xp.sqrt(xp.sum(right * right, axis=1))
+    # Where an example and all these neighbours coincide, on both sides, they agree; on one side only, they do not.
+    both_zero = xp.astype(~xp.any((left + right) > 0, axis=1), products.dtype)
+    return xp.mean(xp.where(lengths > 0, products / xp.where(lengths > 0, lengths, xp.ones_like(lengths)), both_zero))
+
+
+def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
+    """Share of the ``k`` nearest neighbours that two representations of the same examples have in common.
+
+    (1/n) Σ_i |N_x(i) ∩ N_y(i)| / k. The headline number of Huh et al. 2024, there with k = 10 and n = 1024.
+
+    Range: [0, 1]; 1 means equal sets of neighbours everywhere. Unrelated representations score k/(n − 1) on average,
+    exactly, so k and n belong to every value that is reported. Invariances: orthogonal maps and isotropic scaling; with
+    ``metric="euclidean"`` translation too. Symmetric. Not a metric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        k: Neighbours of each example, an example itself not among them; n must be at least k + 2.
+        metric: What is near: ``"cosine"`` of features as they are, not centred, or ``"euclidean"``.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. No gradient
+        flows through it.
+
+    Raises:
+        InputError: For arrays that do not match, too few examples, NaN and infinity, or rows of zeros with the cosine.
+
+    References:
+        Huh, Cheung, Wang & Isola 2024, The Platonic Representation Hypothesis.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(50, 3)
+        >>> float(mutual_knn(x, 2 * x[:, ::-1]))
+        1.0
+    """
+    fewest = check_options("mutual_knn", {"k": k, "metric": metric})
+    x, y = check_pair("mutual_knn", x, y, minimum_examples=fewest)
+    return score_mutual_knn(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+
+
+def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
+    """Mean Jaccard index of the sets of ``k`` nearest neighbours.
+
+    (1/n) Σ_i |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. First among the measures of the vision track of the ReSi benchmark.
+
+    Range: [0, 1]. Invariances, arguments, return value and errors as :func:`mutual_knn`; where that gives an example s,
+    this gives s/(2 − s). Symmetric. Not a metric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        k: Neighbours of each example; n must be at least k + 2.
+        metric: ``"cosine"`` or ``"euclidean"``.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. No gradient
+        flows through it.
+
+    Raises:
+        InputError: As :func:`mutual_knn`.
+
+    References:
+        Schumacher et al. 2021; Wang et al. 2022; Klabunde et al. 2024 (ReSi).
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(50, 3)
+        >>> float(jaccard_knn(x, x))
+        1.0
+    """
+    fewest = check_options("jaccard_knn", {"k": k, "metric": metric})
+    x, y = check_pair("jaccard_knn", x, y, minimum_examples=fewest)
+    return score_jaccard_knn(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+
+
+def rank_similarity(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
+    """How alike the common nearest neighbours are ranked.
+
+    For each example, Σ_j 2 / ((1 + |r_j − s_j|)(r_j + s_j)) over the common neighbours j of ranks r_j and s_j, divided
+    by what equal ranks give, Σ_{r ≤ K} 1/r for K common ones; then the mean over examples. An example without common
+    neighbours counts as 0.
+
+    Range: [0, 1]. Invariances, arguments, return value and errors as :func:`mutual_knn`. Symmetric. Not a metric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        k: Neighbours of each example; n must be at least k + 2.
+        metric: ``"cosine"`` or ``"euclidean"``.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. No gradient
+        flows through it.
+
+    Raises:
+        InputError: As :func:`mutual_knn`.
+
+    References:
+        Wang et al. 2022; Klabunde et al. 2023 (survey), rank similarity.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(50, 3)
+        >>> abs(float(rank_similarity(x, x)) - 1.0) < 1e-12
+        True
+    """
+    fewest = check_options("rank_similarity", {"k": k, "metric": metric})
+    x, y = check_pair("rank_similarity", x, y, minimum_examples=fewest)
+    return score_rank_similarity(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+
+
+def second_order_cosine(x: Array, y: Array, *, k: int = 10) -> Array:
+    """Cosine between the distances of each example to its neighbours in the one and in the other representation.
+
+    For each example the cosine distances to all that are among its ``k`` nearest on either side make two vectors, of
+    which the cosine is taken; then the mean over examples. Cosine distances (1 − cos), as in the ReSi benchmark;
+    Hamilton et al. use the similarities themselves.
+
+    Range: [0, 1], for distances are not negative. Invariances: orthogonal maps and isotropic scaling. Symmetric. Not a
+    metric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        k: Neighbours of each example; n must be at least k + 2.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. An example
+        that coincides in direction with all its neighbours counts as 1 if it does on both sides, else as 0. No
+        gradient flows through it.
+
+    Raises:
+        InputError: As :func:`mutual_knn`.
+
+    References:
+        Hamilton, Leskovec & Jurafsky 2016; Klabunde et al. 2024 (ReSi).
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(50, 3)
+        >>> abs(float(second_order_cosine(x, x)) - 1.0) < 1e-12
+        True
+    """
+    fewest = check_options("second_order_cosine", {"k": k})
+    x, y = check_pair("second_order_cosine", x, y, minimum_examples=fewest)
+    return score_second_order_cosine(prepare_surroundings(x, k=k), prepare_surroundings(y, k=k))
