@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 # The arrays that may stand beside the values, one number a pair of layers each.
 STATISTICS = ("null_mean", "null_sd", "p_values", "standard_errors")
 _ARRAYS = ("values", *STATISTICS)
+CHANCE = 0.05  # p value above which a score is within chance
 _ACRONYMS = frozenset({"cca", "cka", "hsic", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"})
 _PRINTED_LAYERS = 12  # str() shows the scores themselves up to this many rows and columns
 
@@ -167,6 +168,14 @@ class Comparison:
     def arrays(self) -> dict[str, np.ndarray]:
         """The values and the statistics there are, by name."""
         return {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+
+    @property
+    def within_chance(self) -> np.ndarray | None:
+        """Which scores chance alone explains, those with p > 0.05, or None without p values.
+
+        Each pair of layers is judged by itself: of many unrelated pairs, one in twenty is not within chance.
+        """
+        return None if self.p_values is None else self.p_values > CHANCE
 
     @property
     def facts(self) -> dict[str, Any]:

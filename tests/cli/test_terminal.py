@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from repscope import Comparison, MissingExtraError, measures
-from repscope.cli.terminal import diagnostic_lines, match_lines, matrix_lines, measure_lines, print_comparison, shorten
+from repscope.cli.terminal import (
+    chance_line,
+    diagnostic_lines,
+    match_lines,
+    matrix_lines,
+    measure_lines,
+    print_comparison,
+    shorten,
+)
 
 
 def comparison(rows=3, columns=4, *, long=False, within=False, **more):
@@ -244,3 +252,41 @@ def test_the_facts_of_each_layer_are_printed_within_the_width(width):
     assert table[1].split()[-shown:] == ["128", "3.14", "–", "0.02", "–", "–", "–"][:shown]
     assert table[0].split()[-shown] == "12"
     assert diagnostic_lines(comparison(), width) == []
+
+
+# -- chance ----------------------------------------------------------------------------------------------------------
+
+
+def null(p_values, mean=0.25, sd=0.03):
+    p_values = np.array(p_values, dtype=float)
+    shape = p_values.shape
+    return {"p_values": p_values, "null_mean": np.full(shape, mean), "null_sd": np.full(shape, sd)}
+
+
+def test_best_matches_within_chance_are_named_so():
+    values = np.array([[0.3, 0.2], [0.1, 0.9]])
+    lines = match_lines(comparison(2, 2, values=values, **null([[0.2, 0.4], [0.9, 0.001]])), 80)
+    assert lines[1:] == ["  conv0 → conv0b  0.300  within chance", "  conv1 → conv1b  0.900"]
+
+
+@pytest.mark.parametrize(
+    ("p_values", "end"),
+    [
+        ([[0.2, 0.4], [0.9, 0.001]], "3 of 4 scores are within chance (p > 0.05)."),
+        ([[0.2, 0.01], [0.01, 0.001]], "1 of 4 scores is within chance (p > 0.05)."),
+        ([[0.01, 0.01], [0.01, 0.001]], "None of 4 scores is within chance (p > 0.05)."),
+        ([[math.nan] * 2] * 2, "Too few examples for p values."),
+    ],
+)
+def test_the_chance_level_is_told(p_values, end):
+    assert chance_line(comparison(2, 2, **null(p_values))) == f"Chance level: 0.250 (sd 0.030). {end}"
+
+
+def test_chance_levels_that_differ_are_told_by_their_ends():
+    found = null([[0.01, 0.01]]) | {"null_mean": np.array([[0.1, 0.4]]), "null_sd": np.array([[0.02, 0.01]])}
+    assert chance_line(comparison(1, 2, **found)).startswith("Chance level: 0.100 to 0.400 (sd up to 0.020).")
+
+
+def test_no_chance_level_is_told_where_none_is_known():
+    assert chance_line(comparison(2, 2)) == ""
+    assert chance_line(comparison(2, 2, **null([[0.1, 0.1]] * 2, mean=math.nan))) == ""

@@ -293,3 +293,9 @@ def test_to_json_is_strict_json_with_everything_in_it():
     assert got["row_layers"] == list(one.row_layers)
     assert got["conventions"]["$float"] == "user"
     assert "p_values" not in json.loads(comparison().to_json())
+
+
+def test_within_chance_are_scores_of_which_more_than_one_in_twenty_permutations_has_as_much():
+    one = comparison(np.array([[0.1, 0.2, 0.3]]), p_values=np.array([[0.06, 0.05, np.nan]]))
+    np.testing.assert_array_equal(one.within_chance, [[True, False, False]])
+    assert comparison().within_chance is None

@@ -127,3 +127,18 @@ def test_a_width_for_print(share):
 def test_a_width_without_room_is_refused():
     with pytest.raises(InputError, match="grid: width must leave room for 3 columns and their names, got 1 inches"):
         grid(panels(6), width=1)
+
+
+def test_panels_and_the_shared_colour_bar_show_chance():
+    from repscope.plot import grid
+
+    null = {"null_mean": np.full((3, 4), 0.1), "p_values": np.full((3, 4), 0.2)}
+    one, two = comparison(**null), comparison(**null | {"null_mean": np.full((3, 4), 0.3)})
+    for share, counts in ((True, [1]), (False, [1, 1])):
+        figure = grid([one, two], columns=2, share_limits=share)
+        assert [len(ax.images) for ax in figure.axes if ax.images] == [2, 2]
+        bars = [bar.ax for bar in {ax.images[0].colorbar for ax in figure.axes if ax.images} - {None}]
+        marked = [ax for ax in bars if any(line.get_label() == "mean of the null" for line in ax.lines)]
+        assert len(marked) == sum(counts)
+        if share:
+            assert list(marked[0].lines[0].get_ydata()) == pytest.approx([0.1, 0.3])

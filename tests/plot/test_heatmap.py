@@ -342,3 +342,40 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"Plotting needs the package 'matplotlib'.*'repscope\[plot\]'"):
         comparison().plot()
+
+
+# -- chance -------------------------------------------------------------------------------------------------
+
+
+def with_null(**fields):
+    p_values = np.array([[0.001, 0.2, 0.04, np.nan], [0.5, 1e-9, 0.06, 0.0], [0.01, 0.01, 0.01, 0.01]])
+    null = {"null_mean": np.full((3, 4), 0.1), "null_sd": np.full((3, 4), 0.02), "p_values": p_values}
+    return comparison(**null | fields)
+
+
+def test_scores_within_chance_are_greyed_and_counted():
+    one = with_null()
+    ax = heatmap(one)
+    veil = ax.images[1].get_array()[..., 3]
+    np.testing.assert_array_equal(veil > 0, one.p_values > 0.05)
+    assert ax.get_title().endswith("greyed: within chance, 3 of 12")
+    np.testing.assert_array_equal(ax.images[0].get_array(), one.values)
+
+
+def test_the_mean_of_the_null_stands_beside_the_colour_bar():
+    heights = [line.get_ydata() for line in heatmap(with_null()).images[0].colorbar.ax.lines]
+    assert heights == [pytest.approx([0.1, 0.1]), pytest.approx([0.1])]
+    varied = np.linspace(0.2, 0.4, 12).reshape(3, 4)
+    span, middle = (line.get_ydata() for line in heatmap(with_null(null_mean=varied)).images[0].colorbar.ax.lines)
+    assert (list(span), list(middle)) == (pytest.approx([0.2, 0.4]), pytest.approx([0.3]))
+
+
+def test_what_chance_explains_is_shown_only_where_it_is_known_and_wanted():
+    for ax in (heatmap(comparison()), heatmap(with_null(), chance=False)):
+        assert len(ax.images) == 1
+        assert "chance" not in ax.get_title()
+        assert not ax.images[0].colorbar.ax.lines
+    nothing = with_null(p_values=np.full((3, 4), 0.01), null_mean=np.full((3, 4), np.nan))
+    ax = heatmap(nothing)
+    assert len(ax.images) == 1
+    assert not ax.images[0].colorbar.ax.lines

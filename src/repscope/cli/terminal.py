@@ -49,6 +49,8 @@ def print_comparison(comparison: Comparison, *, details: bool = False) -> None:
     console.print()
     for line in match_lines(comparison, console.width):
         console.print(Text(line))
+    if chance := chance_line(comparison):
+        _paragraph(console.print, chance, console.width)
     if details:
         console.print()
         for key, value in _recorded(comparison).items():
@@ -122,7 +124,11 @@ def match_lines(comparison: Comparison, width: int) -> list[str]:
 
     left = [label(match.row_model, match.row, "row") for match in matches]
     right = [label(match.column_model, match.column, "column") for match in matches]
-    numbers = ["" if math.isnan(match.value) else _number(match.value, comparison) for match in matches]
+    chance = _best_within_chance(comparison)
+    numbers = [
+        "" if math.isnan(match.value) else _number(match.value, comparison) + "  within chance" * within
+        for match, within in zip(matches, chance, strict=True)
+    ]
     room = max(8, (width - max(map(len, numbers)) - 8) // 2)
     widths = [min(room, max(map(len, names))) for names in (left, right)]
     lines = ["Most similar of the other layers:" if within else "Most similar layer:"]
@@ -205,6 +211,22 @@ def _fact(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def chance_line(comparison: Comparison) -> str:
+    """The scores of unrelated layers, and how many scores they explain; empty where this is not known."""
+    within, mean, sd = comparison.within_chance, comparison.null_mean, comparison.null_sd
+    if within is None or mean is None or sd is None or np.isnan(mean).all():
+        return ""
+    levels = [_number(value, comparison) for value in (np.nanmin(mean), np.nanmax(mean))]
+    level = " to ".join(dict.fromkeys(levels))
+    spread = _number(float(np.nanmax(sd)), comparison)
+    text = f"Chance level: {level} (sd {'' if len(set(levels)) == 1 else 'up to '}{spread})."
+    if comparison.p_values is None or np.isnan(comparison.p_values).all():
+        return f"{text} Too few examples for p values."
+    count = int(within.sum())
+    explained = f"{count if count else 'None'} of {within.size} scores {'is' if count < 2 else 'are'}"
+    return f"{text} {explained} within chance (p > 0.05)."
+
+
 def measure_lines(measure: Measure, width: int) -> list[str]:
     """All that is declared about a measure, in lines of at most ``width`` characters."""
     lines = textwrap.wrap(f"{measure.id}: {measure.title}", width)
@@ -284,6 +306,13 @@ def _best_columns(comparison: Comparison) -> list[int]:
     if _same_axes(comparison):
         np.fill_diagonal(values, math.nan)
     return [-1 if np.isnan(row).all() else int(np.nanargmax(row)) for row in values]
+
+
+def _best_within_chance(comparison: Comparison) -> list[bool]:
+    """Whether each row's best score, apart from itself, is within chance."""
+    within = comparison.within_chance
+    best = _best_columns(comparison)
+    return [within is not None and j >= 0 and bool(within[i, j]) for i, j in enumerate(best)]
 
 
 def _number(value: float, comparison: Comparison) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -22,6 +23,8 @@ from repscope.plot.labels import literal, set_layer_ticks, settle
 Limits = Literal["range", "data"] | tuple[float, float]
 
 UNDEFINED_COLOR = "#8fa3ad"  # a blue grey that magma does not contain
+CHANCE_COLOR = "#8a8a8a"  # a neutral grey
+_CHANCE_VEIL = 0.7  # how much of it lies over a score
 _BAR_WIDTH, _BAR_GAP = 0.12, 0.08  # of a colour bar, in inches
 _FAR_LABEL = 0.2  # height of the model names between image and colour bar, in inches
 _ONE_COLUMN = 14  # layers that can be named in a figure as wide as one column of a page
@@ -37,12 +40,16 @@ def heatmap(
     title: str | None = None,
     max_labels: int = 64,
     max_characters: int = 26,
+    chance: bool = True,
 ) -> Axes:
     """Draw the scores as a heat map, the first layer of both models at bottom left.
 
     Bright is alike: magma for a similarity, reversed magma for a distance. Undefined scores (NaN) are grey
     and counted under the title; infinite ones take the colour of the nearest limit. Of many layers every
     k-th is named, k chosen from the size the axes have when they are drawn.
+
+    Scores that chance alone explains (:attr:`Comparison.within_chance`) are greyed, and a mark left of the colour
+    bar stands at the mean of the null, or spans its means where pairs of layers differ in it.
 
     Args:
         comparison: what to draw; ``(rows, columns)`` scores, rows upwards.
@@ -57,6 +64,7 @@ def heatmap(
             a title of your own the colour bar names the measure.
         max_labels: layer names at most on an axis.
         max_characters: longer layer names lose their middle.
+        chance: whether to show what chance explains, where the comparison says it.
 
     Returns:
         The axes, which hold the scores as their image.
@@ -66,11 +74,13 @@ def heatmap(
     """
     ends = color_limits(comparison, limits)
     ax = _new_axes(comparison) if ax is None else ax
-    image = _draw(comparison, ax, cmap, ends)
+    image = _draw(comparison, ax, cmap, ends, chance)
     _label(comparison, ax, max_labels, max_characters)
-    _head(comparison, ax, comparison.label if title is None else title)
+    _head(comparison, ax, comparison.label if title is None else title, chance)
     if colorbar:
-        _colorbar(image, ax, comparison, comparison.kind if title is None else comparison.label)
+        bar = _colorbar(image, ax, comparison, comparison.kind if title is None else comparison.label)
+        if chance:
+            _mark_chance(bar, [comparison])
     return ax
 
 
@@ -105,6 +115,7 @@ def grid(
     width: float | None = None,
     max_labels: int = 64,
     max_characters: int = 16,
+    chance: bool = True,
 ) -> Figure:
     """Draw heat maps side by side.
 
@@ -121,6 +132,7 @@ def grid(
         width: inches of the whole figure, such as ``plot.PAGE``; given, it decides the size of the images.
         max_labels: layer names at most on an axis.
         max_characters: longer layer names lose their middle.
+        chance: whether to show what chance explains, as in :func:`heatmap`.
 
     Returns:
         The figure. Where all panels have the same layers, only the outer ones name them.
@@ -156,14 +168,16 @@ def grid(
     axes, images = [], []
     for i, (heading, comparison) in enumerate(zip(headings, panels, strict=True)):
         ax = figure.add_subplot(rows, columns, i + 1)
-        image = _draw(comparison, ax, cmap, ends[i])
+        image = _draw(comparison, ax, cmap, ends[i], chance)
         _label(comparison, ax, max_labels, max_characters)
-        _head(comparison, ax, heading)
+        _head(comparison, ax, heading, chance)
         if outer_only:
             _keep_outer_labels(ax, left=i % columns == 0, bottom=i + columns >= len(panels))
             ax.xaxis.set_in_layout(i >= (rows - 1) * columns)  # else below is an empty place, room enough
         if not share_limits:
-            _colorbar(image, ax, comparison, "")  # the title of the panel names the measure
+            bar = _colorbar(image, ax, comparison, "")  # the title of the panel names the measure
+            if chance:
+                _mark_chance(bar, [comparison])
         axes.append(ax)
         images.append(image)
     measures = {comparison.label for comparison in panels}
@@ -175,6 +189,8 @@ def grid(
         )
         bar.set_label(measure or panels[0].kind)
         bar.outline.set_linewidth(0.6)
+        if chance:
+            _mark_chance(bar, panels)
     if title is None and not share_limits:
         title = measure
     if title:
@@ -197,21 +213,26 @@ def _keep_outer_labels(ax: Axes, *, left: bool, bottom: bool) -> None:
         ax.set_xlabel("")
 
 
-def _draw(comparison: Comparison, ax: Axes, cmap: str | Colormap | None, limits: tuple[float, float]) -> AxesImage:
+def _draw(
+    comparison: Comparison, ax: Axes, cmap: str | Colormap | None, limits: tuple[float, float], chance: bool
+) -> AxesImage:
     default = "magma" if comparison.kind == "similarity" else "magma_r"
     colors = mpl.colormaps.get_cmap(default if cmap is None else cmap).with_extremes(bad=UNDEFINED_COLOR)
     values = comparison.values
     shown = np.where(np.isinf(values), np.clip(values, *limits), values)  # imshow paints infinities like NaN
     rows, columns = shown.shape
-    return ax.imshow(
-        shown,
-        cmap=colors,
-        vmin=limits[0],
-        vmax=limits[1],
-        origin="lower",
-        interpolation="nearest",
-        aspect=_shape(comparison) * columns / rows,
-    )
+    same: dict[str, Any] = {
+        "origin": "lower",
+        "interpolation": "nearest",
+        "aspect": _shape(comparison) * columns / rows,
+    }
+    image = ax.imshow(shown, cmap=colors, vmin=limits[0], vmax=limits[1], **same)
+    within = comparison.within_chance
+    if chance and within is not None and within.any():
+        grey = np.broadcast_to(mpl.colors.to_rgba(CHANCE_COLOR, _CHANCE_VEIL), (rows, columns, 4)).copy()
+        grey[~within, 3] = 0.0
+        ax.imshow(grey, **same)
+    return image
 
 
 def _shape(comparison: Comparison) -> float:
@@ -220,10 +241,15 @@ def _shape(comparison: Comparison) -> float:
     return float(np.clip(rows / columns, 1 / 3, 3))
 
 
-def _head(comparison: Comparison, ax: Axes, title: str) -> None:
-    undefined = int(np.isnan(comparison.values).sum())
-    note = f"grey: undefined, {undefined} of {comparison.values.size}" if undefined else ""
-    ax.set_title("\n".join(filter(None, (title, note))), fontsize="medium")
+def _head(comparison: Comparison, ax: Axes, title: str, chance: bool) -> None:
+    undefined, size = int(np.isnan(comparison.values).sum()), comparison.values.size
+    within = comparison.within_chance
+    explained = int(within.sum()) if chance and within is not None else 0
+    notes = [
+        f"grey: undefined, {undefined} of {size}" if undefined else "",
+        f"greyed: within chance, {explained} of {size}" if explained else "",
+    ]
+    ax.set_title("\n".join(filter(None, (title, *notes))), fontsize="medium")
 
 
 def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: int) -> None:
@@ -260,7 +286,21 @@ def _name_blocks(ax: Axes, which: str, blocks: list[tuple[str, int]]) -> None:
     far.spines[:].set_visible(False)
 
 
-def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) -> None:
+def _mark_chance(bar: Colorbar, comparisons: Sequence[Comparison]) -> None:
+    """Mark the mean of the null, or the span of its means, on the left of a colour bar."""
+    known = [c.null_mean for c in comparisons if c.null_mean is not None]
+    means = np.concatenate([mean[np.isfinite(mean)] for mean in known]) if known else np.empty(0)
+    if not means.size:
+        return
+    bottom, top = bar.ax.get_ylim()
+    low, high = (float(min(max(end, bottom), top)) for end in (means.min(), means.max()))
+    beside = bar.ax.get_yaxis_transform()
+    mark: dict[str, Any] = {"color": CHANCE_COLOR, "clip_on": False, "transform": beside, "zorder": 3}
+    bar.ax.plot([-0.28, -0.28], [low, high], linewidth=1.6, solid_capstyle="butt", **mark)
+    bar.ax.plot([-0.28], [(low + high) / 2], marker=">", markersize=4, label="mean of the null", **mark)
+
+
+def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) -> Colorbar:
     """A colour bar as high as the image, also where equal aspect makes the image smaller than its axes."""
     low, high = image.get_clim()
     defined = comparison.values[~np.isnan(comparison.values)]
@@ -285,6 +325,7 @@ def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) ->
     bar.outline.set_linewidth(0.6)
     bar.ax.yaxis.label.set_fontsize("small")
     bar.ax.tick_params(labelsize="small", width=0.6)
+    return bar
 
 
 def _new_axes(comparison: Comparison) -> Axes:
