@@ -19,6 +19,9 @@ UNEXPECTED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
+COMPLETION = "_REPSCOPE_COMPLETE"
+"""Set by the scripts that ``repscope --install-completion`` installs, whenever a user presses the tab key."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code.
@@ -58,6 +61,8 @@ def _run(arguments: list[str]) -> int:
             raise
         raise MissingExtraError("The command line", "typer", "cli") from None
     command = get_command(app)
+    if COMPLETION in os.environ:
+        command.main([], prog_name="repscope")  # a shell asks what could come next; leaves with the answer
     try:
         # Not command.main(), which gives Ctrl-C, end of file and closed pipes exit codes and messages of its own.
         with command.make_context("repscope", arguments) as context:

@@ -24,7 +24,6 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     rich_markup_mode=None,  # rich's help is twice as slow to come up
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -83,7 +82,11 @@ def _compare(
     layers_b: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="See repscope measures; repeat for several.  [default: cka]"),
+        typer.Option(
+            metavar="ID",
+            help="See repscope measures; repeat for several.  [default: cka]",
+            autocompletion=lambda: list(CATALOG),
+        ),
     ] = None,
     kernel: Annotated[
         str, typer.Option(metavar="KERNEL", help="Of cka and hsic: linear, cosine, rbf:0.4, laplace:1, polynomial:3.")
@@ -282,7 +285,10 @@ def _capture(
 
 @app.command("measures")
 def _measures(
-    measure: Annotated[str | None, typer.Argument(metavar="ID", help="One measure; without it, all.")] = None,
+    measure: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="One measure; without it, all.", autocompletion=lambda: list(CATALOG)),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the measures: ranges, invariances, formulas, references."""
@@ -294,6 +300,17 @@ def _measures(
         print(json.dumps(_container.portable(listed[0] if measure is not None else listed), allow_nan=False))
         return
     print("\n\n".join("\n".join(measure_lines(row, text_width())) for row in rows))
+
+
+@app.command("doctor")
+def _doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what this installation can do: versions, devices, speed, memory, and what each extra lacks."""
+    from repscope.cli.doctor import examine, report_lines
+
+    found = examine()
+    print(json.dumps(found.as_data()) if as_json else "\n".join(report_lines(found)))
 
 
 @app.command("report")
@@ -342,7 +359,10 @@ class _Scale(StrEnum):
 
 @app.command("reproduce")
 def _reproduce(
-    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="One of those that --list shows.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="STUDY", help="One of those that --list shows.", autocompletion=lambda: _studies()),
+    ] = None,
     scale: Annotated[
         _Scale, typer.Option(help="tiny: digits, seconds; small: an hour or two on 2 cores; paper: the paper's counts.")
     ] = _Scale.TINY,
@@ -395,6 +415,12 @@ def _reproduce(
             print_outcome(outcome)
         if not quiet:
             print(f"wrote {outcome.page}, its figures, numbers.json and the comparisons", file=sys.stderr)
+
+
+def _studies() -> list[str]:
+    from repscope.studies.reproduce import NAMES
+
+    return list(NAMES)
 
 
 def usage_message(error: Any) -> str:
