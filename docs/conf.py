@@ -64,3 +64,4 @@ html_title = f"repscope {version}"
 html_copy_source = False
 html_show_sphinx = False
 html_static_path: list[str] = []
+html_theme_options = {"light_css_variables": {"code-font-size": "76%"}}  # a line of 95 characters fits

@@ -14,5 +14,5 @@ trained = {f"seed {seed}": network(seed) for seed in range(3)}
 untrained = {f"seed {seed}": network(seed, epochs=0) for seed in range(3)}
 
 ax = plot.same_layer(repscope.compare(trained, data=digits()), label="trained")
-plot.same_layer(repscope.compare(untrained, data=digits()), ax, label="untrained", color="0.5")
+plot.same_layer(repscope.compare(untrained, data=digits()), ax, label="untrained", color="0.5", chance=False)
 legend = ax.legend(frameon=False, loc="lower left")
