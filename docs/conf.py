@@ -22,6 +22,7 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinx_gallery.gen_gallery",
     "catalogue",
+    "commands",
     "no_requests",
 ]
 

@@ -1,0 +1,45 @@
+"""What the pages say about the same number in other packages, where the package is at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import repscope
+from tests.measures.examples import pair
+
+scipy_spatial = pytest.importorskip("scipy.spatial")
+scipy_linalg = pytest.importorskip("scipy.linalg")
+
+
+def test_procrustes_of_scipy_fits_a_scale_too():
+    x, y = pair(40, 6, 6)
+    theirs = scipy_spatial.procrustes(x, y)[2]
+    np.testing.assert_allclose(theirs, 1 - repscope.procrustes(x, y, kind="cosine") ** 2, rtol=1e-10)
+
+
+def test_subspace_angles_of_scipy_are_canonical_correlations_in_reverse():
+    x, y = pair(40, 6, 7)
+    theirs = scipy_linalg.subspace_angles(x - x.mean(0), y - y.mean(0))
+    np.testing.assert_allclose(theirs, np.arccos(repscope.canonical_correlations(x, y))[::-1], rtol=1e-7)
+
+
+def test_linear_regression_is_the_variance_weighted_share_explained():
+    x, y = pair(40, 6, 7)
+    x, y = x - x.mean(0), y - y.mean(0)
+    residual = x - y @ np.linalg.lstsq(y, x, rcond=None)[0]
+    each = 1 - (residual**2).sum(axis=0) / (x**2).sum(axis=0)
+    weighted = np.average(each, weights=(x**2).sum(axis=0))
+    np.testing.assert_allclose(repscope.linear_regression(x, y), weighted, rtol=1e-10)
+    assert abs(float(repscope.linear_regression(x, y)) - each.mean()) > 1e-3  # LinearRegression().score is this mean
+
+
+def test_cosine_of_whitened_squared_distances_is_biased_cka():
+    # rsatoolbox "cosine_cov": squared Euclidean distances, whitened by V_(ij)(kl) = ((c_i - c_j)·(c_k - c_l))².
+    x, y = pair(8, 3, 4)
+    i, j = np.triu_indices(8, 1)
+    contrasts = np.eye(8)[i] - np.eye(8)[j]
+    d1, d2 = (((z[i] - z[j]) ** 2).sum(axis=1) for z in (x, y))
+    whitening = np.linalg.pinv((contrasts @ contrasts.T) ** 2)
+    cosine = d1 @ whitening @ d2 / np.sqrt((d1 @ whitening @ d1) * (d2 @ whitening @ d2))
+    np.testing.assert_allclose(repscope.cka(x, y, estimator="biased"), cosine, rtol=1e-8)
