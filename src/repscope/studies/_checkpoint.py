@@ -17,21 +17,22 @@ from repscope.errors import FileFormatError, InputError
 
 _FORMAT = "repscope training checkpoint 1"
 _MODEL = "model."
-_MOMENTUM = "momentum."
+_STATE = {"momentum_buffer": "momentum.", "exp_avg": "mean.", "exp_avg_sq": "square.", "step": "step."}
+"""What SGD and Adam keep for each parameter, by their names for it, and the prefix of its tensors in the file."""
 
 
 class Checkpoint:
-    """Saves and restores a model, its SGD momentum and a record of the epochs so far.
+    """Saves and restores a model, what its optimizer keeps, and a record of the epochs so far.
 
     Args:
         path: The file; it need not exist yet.
         recipe: Everything that decides the course of the training, as JSON values. A file that was
             written with another recipe is refused.
         model: The network that is trained.
-        optimizer: Its optimizer, with momentum.
+        optimizer: Its optimizer: SGD with momentum, or Adam.
     """
 
-    def __init__(self, path: Path, recipe: dict[str, Any], model: nn.Module, optimizer: torch.optim.SGD) -> None:
+    def __init__(self, path: Path, recipe: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.path = path
         self._recipe = recipe
         self._model = model
@@ -41,7 +42,7 @@ class Checkpoint:
         """Write the present state and ``record`` (JSON values), replacing the file in one step."""
         tensors = {_MODEL + name: value for name, value in self._model.state_dict().items()}
         for name, parameter in self._model.named_parameters():
-            tensors[_MOMENTUM + name] = self._optimizer.state[parameter]["momentum_buffer"]
+            tensors |= {_STATE[kept] + name: value for kept, value in self._optimizer.state[parameter].items()}
         metadata = {"format": _FORMAT, "recipe": json.dumps(self._recipe), "record": json.dumps(record)}
         write(self.path, tensors, metadata, function="train")
 
@@ -78,11 +79,18 @@ class Checkpoint:
         prefix = len(_MODEL)
         self._model.load_state_dict({k[prefix:]: v for k, v in tensors.items() if k.startswith(_MODEL)})
         for name, parameter in self._model.named_parameters():
-            # In the parameter's memory format, as SGD would have made it.
-            buffer = torch.empty_like(parameter, requires_grad=False).copy_(tensors[_MOMENTUM + name])
-            self._optimizer.state[parameter]["momentum_buffer"] = buffer
+            for kept, start in _STATE.items():
+                if (value := tensors.get(start + name)) is not None:
+                    self._optimizer.state[parameter][kept] = _as_made_for(parameter, value)
         record: list[dict[str, Any]] = json.loads(metadata["record"])
         return record
+
+
+def _as_made_for(parameter: Tensor, value: Tensor) -> Tensor:
+    """A tensor of the optimizer's as it would have made it: in the memory format of the parameter."""
+    if value.shape != parameter.shape:  # Adam's count of steps
+        return value
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def epochs_saved(path: Path) -> int:

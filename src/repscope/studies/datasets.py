@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from repscope.studies.digits import load_digits
 Split = Literal["train", "test"]
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 NAMES = ("digits", *cifar.SOURCES)
 DIGITS_SIZE = 16
 DIGITS_TRAINING = 1400
@@ -49,6 +51,8 @@ class ImageSet:
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    unit = "images"
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -110,6 +114,37 @@ class ImageSet:
             means.append(mean)
             deviations.append(variance**0.5)
         return np.array(means), np.array(deviations)
+
+    @property
+    def train_examples(self) -> int:
+        """Number of training images."""
+        return len(self.train_images)
+
+    def facts(self, limit: int | None = None) -> dict[str, Any]:
+        """What the file of a network says about its images.
+
+        Args:
+            limit: Trained on the first so many only.
+        """
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "train_images": limit or len(self.train_images),
+            "test_images": len(self.test_images),
+            "channels": self.channels,
+            "classes": len(self.classes),
+            "notes": list(self.notes),
+        }
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Everything as values of JSON and arrays; :meth:`unpack` puts it together again."""
+        header = {"name": self.name, "classes": self.classes, "notes": self.notes}
+        return header, {name: getattr(self, name) for name in _ARRAYS}
+
+    @classmethod
+    def unpack(cls, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> ImageSet:
+        """The images that :meth:`pack` took apart."""
+        return cls(header["name"], **arrays, classes=tuple(header["classes"]), notes=tuple(header["notes"]))
 
     def standardised(self, split: Split, limit: int | None = None) -> NDArray[np.float32]:
         """Return images as a network takes them: each channel less its mean, over its standard deviation.

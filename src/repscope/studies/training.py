@@ -42,7 +42,8 @@ class Epoch:
     Attributes:
         number: 1 for the first.
         of: Number of epochs of the whole training.
-        loss: Mean cross-entropy over the epoch's examples, in nats, while the weights moved.
+        loss: Mean cross-entropy over the epoch's examples (images, or tokens of a translation), in nats, while the
+            weights moved.
         accuracy: Share of the epoch's examples that were classified rightly, 0 to 1, while the weights moved.
         seconds: Wall-clock time.
     """
@@ -135,11 +136,12 @@ def train(
     """
     device = next(model.parameters()).device
     images, labels = _as_tensors("train", images, labels, device)
-    _check_positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    _check_options(weight_decay, precision)
+    check_positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    if not weight_decay >= 0:
+        raise InputError(f"train: weight_decay must be 0 or more, got {weight_decay}.")
+    check_precision(precision)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _sgd(model, weight_decay, decay_all)
-    done: list[Epoch] = []
     saver = None
     if checkpoint is not None:
         recipe = {
@@ -155,19 +157,65 @@ def train(
             "initial weights": digest(model.state_dict().values()),
         }
         saver = Checkpoint(Path(checkpoint), recipe, model, optimizer)
-        if resume and saver.path.exists():
-            done = [Epoch(**epoch) for epoch in saver.load()]
-    batches = math.ceil(len(images) / batch_size)
+
+    def one_pass(rates: Sequence[float], epoch_seed: int) -> tuple[float, float]:
+        return _one_pass(model, optimizer, images, labels, rates, epoch_seed, augment, precision)
+
     model.train()
+    return run_epochs(
+        one_pass,
+        epochs=epochs,
+        steps=math.ceil(len(images) / batch_size),
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        saver=saver,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def run_epochs(
+    one_pass: Callable[[Sequence[float], int], tuple[float, float]],
+    *,
+    epochs: int,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    device: torch.device,
+    saver: Checkpoint | None = None,
+    resume: bool = True,
+    progress: Callable[[Epoch], None] | None = None,
+) -> TrainingRecord:
+    """Go through the epochs of a training of any kind, from the last one that is saved.
+
+    Args:
+        one_pass: Takes one step for each of the learning rates, over all examples once, with randomness from the seed,
+            and returns mean loss and accuracy.
+        epochs: How many in all.
+        steps: Steps of an epoch.
+        learning_rate: Peak of :func:`one_cycle`.
+        seed: Each epoch has a seed of its own, which follows from this one and the epoch's number.
+        device: Where the model is.
+        saver: Keeps the state after every epoch.
+        resume: Begin from the state that the saver's file holds, where it exists.
+        progress: Called after every epoch.
+
+    Raises:
+        InputError: The loss is not finite, or the saver's file belongs to another training.
+        FileFormatError: The saver's file is damaged.
+    """
+    done: list[Epoch] = []
+    if saver is not None and resume and saver.path.exists():
+        done = [Epoch(**epoch) for epoch in saver.load()]
     for number in range(len(done) + 1, epochs + 1):
         start = time.perf_counter()
         rates = [
-            learning_rate * one_cycle(((number - 1) * batches + index + 0.5) / (epochs * batches))
-            for index in range(batches)
+            learning_rate * one_cycle(((number - 1) * steps + index + 0.5) / (epochs * steps)) for index in range(steps)
         ]
         epoch_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        with random_state(epoch_seed, device), _repeatable(device):  # random for layers such as dropout
-            loss, right = _one_pass(model, optimizer, images, labels, rates, epoch_seed, augment, precision)
+        with random_state(epoch_seed, device), repeatable(device):  # random for layers such as dropout
+            loss, right = one_pass(rates, epoch_seed)
         if not math.isfinite(loss):
             raise InputError(
                 f"train: learning_rate must keep the loss finite, got {learning_rate} and a loss of {loss} "
@@ -211,7 +259,7 @@ def images_per_second(
     trial = copy.deepcopy(model).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = _sgd(trial, WEIGHT_DECAY, True)
     rates = [0.0] * math.ceil(few / batch_size)
-    with random_state(0, device), _repeatable(device):
+    with random_state(0, device), repeatable(device):
         _one_pass(trial, optimizer, images, labels, rates, 0, augment, precision)
         seen, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < seconds:
@@ -227,7 +275,7 @@ def _sgd(model: nn.Module, weight_decay: float, decay_all: bool) -> torch.optim.
     return torch.optim.SGD([group for group in groups if group["params"]], lr=0.0, momentum=MOMENTUM, nesterov=True)
 
 
-def _repeatable(device: torch.device) -> contextlib.AbstractContextManager[None]:
+def repeatable(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """On a GPU, only convolutions that give the same bits every time."""
     if device.type != "cuda":
         return contextlib.nullcontext()
@@ -321,14 +369,22 @@ def _as_tensors(function: str, images: Any, labels: Any, device: torch.device) -
     return images.to(device, torch.float32), labels.to(device, torch.int64)
 
 
-def _check_positive(**options: float) -> None:
+def check_positive(**options: float) -> None:
+    """Refuse options of a training that are not positive.
+
+    Raises:
+        InputError: One is not.
+    """
     for name, value in options.items():
         if not value > 0:
             raise InputError(f"train: {name} must be positive, got {value}.")
 
 
-def _check_options(weight_decay: float, precision: str) -> None:
-    if not weight_decay >= 0:
-        raise InputError(f"train: weight_decay must be 0 or more, got {weight_decay}.")
+def check_precision(precision: str) -> None:
+    """Refuse what is no precision of a training.
+
+    Raises:
+        InputError: It is none.
+    """
     if precision not in get_args(Precision):
         raise InputError(f"train: precision must be one of {', '.join(get_args(Precision))}, got {precision!r}.")

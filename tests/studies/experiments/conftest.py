@@ -8,14 +8,14 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from repscope.studies.reproduce import reproduce
-from repscope.studies.zoo import job
+from repscope.studies.zoo import tasks
 
 
 @pytest.fixture(scope="session", autouse=True)
 def unmeasured():
     """Training without the second in which its speed is measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "images_per_second", lambda *_, **__: 1000.0)
+        patch.setattr(tasks, "images_per_second", lambda *_, **__: 1000.0)
         yield
 
 

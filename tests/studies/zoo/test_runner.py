@@ -135,13 +135,13 @@ def test_an_unfinished_network_continues_at_its_last_epoch(networks, digits, tmp
     [
         ({"recipe": dataclasses.replace(RECIPE, crop=2)}, "recipe crop 1 instead of 2"),
         ({"recipe": dataclasses.replace(RECIPE, learning_rate=0.2)}, "recipe learning_rate 0.1 instead of 0.2"),
-        ({"images": "other"}, "data fingerprint '.*' instead of '.*'"),
+        ({"data": "other"}, "data fingerprint '.*' instead of '.*'"),
     ],
 )
 def test_a_file_of_another_training_is_refused(networks, digits, changes, named):
-    if "images" in changes:
-        changes = {"images": dataclasses.replace(digits, test_labels=(digits.test_labels + 1) % 10)}
-    values = {"spec": SPEC, "images": digits, "recipe": RECIPE} | changes
+    if "data" in changes:
+        changes = {"data": dataclasses.replace(digits, test_labels=(digits.test_labels + 1) % 10)}
+    values = {"spec": SPEC, "data": digits, "recipe": RECIPE} | changes
     with pytest.raises(
         InputError, match=rf"trained: '.*seed3.*' must come from the same training, got one with {named}"
     ):
@@ -169,7 +169,7 @@ def test_a_file_of_another_network_under_the_same_name_is_refused(networks, digi
 )
 def test_impossible_arguments_are_refused(digits, tmp_path, values, message):
     with pytest.raises(InputError, match=f"trained: {message}"):
-        trained(**{"spec": SPEC, "images": digits, "recipe": RECIPE, "seeds": [0], "folder": tmp_path} | values)
+        trained(**{"spec": SPEC, "data": digits, "recipe": RECIPE, "seeds": [0], "folder": tmp_path} | values)
 
 
 def test_a_folder_that_is_a_file_is_refused(digits, tmp_path):

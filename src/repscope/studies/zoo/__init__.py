@@ -13,6 +13,6 @@ from __future__ import annotations
 
 from repscope.studies.zoo.network_file import TrainedNetwork, load
 from repscope.studies.zoo.runner import trained
-from repscope.studies.zoo.spec import ARCHITECTURES, NetworkSpec, Recipe
+from repscope.studies.zoo.spec import ARCHITECTURES, NetworkSpec, Recipe, TranslationRecipe
 
-__all__ = ["ARCHITECTURES", "NetworkSpec", "Recipe", "TrainedNetwork", "load", "trained"]
+__all__ = ["ARCHITECTURES", "NetworkSpec", "Recipe", "TrainedNetwork", "TranslationRecipe", "load", "trained"]

@@ -16,12 +16,15 @@ class Report:
     Args:
         heading: What is trained.
         epochs: Epochs that all networks together have still to go through.
-        examples: Images of an epoch.
+        examples: Images or pairs of sentences in an epoch.
+        unit: What these are.
         workers: How many train at once.
         show: True: bars on a terminal, else lines; None: bars on a terminal, else nothing; False: nothing.
     """
 
-    def __init__(self, heading: str, *, epochs: int, examples: int, workers: int, show: bool | None) -> None:
+    def __init__(
+        self, heading: str, *, epochs: int, examples: int, workers: int, show: bool | None, unit: str = "images"
+    ) -> None:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._speaks = terminal if show is None else show
         self._bars = self._speaks and terminal
@@ -29,6 +32,7 @@ class Report:
         self._left = epochs
         self._examples = examples
         self._workers = workers
+        self._unit = unit
         self._seconds: list[float] = []
         self._begun: dict[int, float] = {}
         self._stack = ExitStack()
@@ -60,7 +64,7 @@ class Report:
         if len(self._begun) == 1:
             total = self._left * self._examples / (rate * self._workers)
             self._say(
-                f"measured {rate:,.0f} images/s a network, {rate * self._workers:,.0f} in all: "
+                f"measured {rate:,.0f} {self._unit}/s a network, {rate * self._workers:,.0f} in all: "
                 f"about {_duration(total)} to expect"
             )
 

@@ -1,6 +1,6 @@
 """A process that trains networks one after another: it reads its orders from stdin and reports on stdout.
 
-The orders: a line of JSON that describes the job, the bytes of its four arrays, then a seed a line, and ``end``. The
+The orders: a line of JSON that describes the job, the bytes of its data's arrays, then a seed a line, and ``end``. The
 reports are lines of JSON, each with an ``event``.
 """
 
@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -23,27 +24,28 @@ import torch
 
 from repscope.errors import RepscopeError
 from repscope.studies.datasets import ImageSet
+from repscope.studies.text import ParallelText
 from repscope.studies.zoo.job import Job
-from repscope.studies.zoo.spec import NetworkSpec, Recipe
+from repscope.studies.zoo.spec import NetworkSpec
 
 END = "end"
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_DATA: Mapping[str, type[ImageSet] | type[ParallelText]] = {kind.__name__: kind for kind in (ImageSet, ParallelText)}
 
 
 def send_job(job: Job, pipe: IO[bytes]) -> None:
     """Write a job as :func:`_receive_job` reads it."""
+    header, arrays = job.data.pack()
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     order = {
         "spec": job.spec.as_json(),
         "recipe": job.recipe.as_json(),
         "folder": str(job.folder),
         "limit": job.limit,
         "device": str(job.device),
-        "name": job.images.name,
-        "classes": job.images.classes,
-        "notes": job.images.notes,
+        "kind": type(job.data).__name__,
+        "data": header,
+        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
-    arrays = {name: np.ascontiguousarray(getattr(job.images, name)) for name in _ARRAYS}
-    order["arrays"] = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
     pipe.write(json.dumps(order).encode() + b"\n")
     for array in arrays.values():
         pipe.write(array.data.cast("B"))
@@ -56,11 +58,11 @@ def _receive_job(pipe: IO[bytes]) -> Job:
     for name, (kind, shape) in order["arrays"].items():
         content = pipe.read(math.prod(shape) * np.dtype(kind).itemsize)
         arrays[name] = np.frombuffer(bytearray(content), dtype=kind).reshape(shape)
-    images = ImageSet(order["name"], **arrays, classes=tuple(order["classes"]), notes=tuple(order["notes"]))
+    spec = NetworkSpec.from_json(order["spec"])
     return Job(
-        NetworkSpec.from_json(order["spec"]),
-        images,
-        Recipe.from_json(order["recipe"]),
+        spec,
+        _DATA[order["kind"]].unpack(order["data"], arrays),
+        spec.recipe.from_json(order["recipe"]),
         Path(order["folder"]),
         order["limit"],
         torch.device(order["device"]),

@@ -13,21 +13,22 @@ import torch
 from repscope.errors import InputError
 from repscope.studies._checkpoint import epochs_saved
 from repscope.studies.datasets import ImageSet
+from repscope.studies.text import ParallelText
 from repscope.studies.training import Epoch
 from repscope.studies.zoo import _pool
 from repscope.studies.zoo._report import Report
 from repscope.studies.zoo.job import Job
 from repscope.studies.zoo.network_file import TrainedNetwork, facts_of, load
-from repscope.studies.zoo.spec import NetworkSpec, Recipe
+from repscope.studies.zoo.spec import AnyRecipe, NetworkSpec
 
 WORTH_A_PROCESS = 100_000
-"""Image passes a network below which the seconds that another process takes to start do not pay."""
+"""Passes of examples through a network below which the seconds that another process takes to start do not pay."""
 
 
 def trained(
     spec: NetworkSpec,
-    images: ImageSet,
-    recipe: Recipe,
+    data: ImageSet | ParallelText,
+    recipe: AnyRecipe,
     seeds: Sequence[int],
     folder: str | os.PathLike[str],
     *,
@@ -44,14 +45,14 @@ def trained(
 
     Args:
         spec: What to train.
-        images: On what.
-        recipe: How; with ``epochs=0`` the networks keep their initial weights.
+        data: On what.
+        recipe: How, of the kind that fits the data; with ``epochs=0`` the networks keep their initial weights.
         seeds: Different integers, one for each network.
         folder: Where the files are; made if need be. Files of other networks in it are left alone.
         device: ``"auto"``: a GPU if there is one, else the CPU; or what :class:`torch.device` takes.
         progress: True: report on stderr, by bars on a terminal and by lines elsewhere; None: on a terminal only;
             False: never. A report says what speed was measured and what time to expect before training starts.
-        limit: Train on the first so many images only; None: on all.
+        limit: Train on the first so many examples only; None: on all.
         jobs: How many networks train at once, each in a process of its own (in this one if it is 1). None: as many as
             there are CPUs for longer trainings on the CPU, else 1.
 
@@ -71,10 +72,10 @@ def trained(
         [0, 1]
     """
     seeds = _checked_seeds(seeds)
-    images.check_limit("trained", "train", limit)
+    data.check_limit("trained", "train", limit)
     if jobs is not None and jobs < 1:
         raise InputError(f"trained: jobs must be at least 1, got {jobs}.")
-    job = Job(spec, images, recipe, Path(folder), limit, _device(device))
+    job = Job(spec, data, recipe, Path(folder), limit, _device(device))
     _make(job.folder)
     missing = [seed for seed in seeds if not _stored(job, seed)]
     if missing:
@@ -83,6 +84,7 @@ def trained(
             _heading(job, len(missing), workers),
             epochs=sum(recipe.epochs - epochs_saved(job.checkpoint(seed)) for seed in missing),
             examples=job.examples,
+            unit=job.data.unit,
             workers=workers,
             show=progress,
         ) as report:
@@ -155,7 +157,7 @@ def _stored(job: Job, seed: int) -> bool:
     differing = [
         *_differences("spec", facts["spec"]["options"], job.spec.as_json()["options"]),
         *_differences("recipe", facts["recipe"], job.recipe.as_json()),
-        *_differences("data", facts["data"], job.data),
+        *_differences("data", facts["data"], job.facts),
     ]
     if differing:
         raise InputError(
@@ -174,10 +176,10 @@ def _differences(what: str, found: dict[str, Any], asked: dict[str, Any]) -> lis
 
 
 def _heading(job: Job, networks: int, workers: int) -> str:
-    model = job.spec.build(job.images, 0)
+    model = job.spec.build(job.data, 0)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return (
         f"{networks} × {job.spec.name} ({parameters:,} parameters), {job.recipe.epochs} epochs of "
-        f"{job.examples:,} images of {job.images.name}, {workers} at once on {job.device} "
+        f"{job.examples:,} {job.data.unit} of {job.data.name}, {workers} at once on {job.device} "
         f"in {job.recipe.precision_on(job.device)}"
     )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -16,23 +16,33 @@ from repscope.errors import InputError
 from repscope.studies.augmentation import FlipAndCrop
 from repscope.studies.networks import plain, resnet, tiny10, width_net
 from repscope.studies.training import Precision
+from repscope.studies.translator import translator
 
 if TYPE_CHECKING:
     from repscope.studies.datasets import ImageSet
+    from repscope.studies.text import ParallelText
+
+_OF_IMAGES = MappingProxyType({"in_channels": "channels", "classes": "classes"})
+_OF_TEXT = MappingProxyType({"vocabulary": "vocabulary"})
+
+
+AnyPrecision = Literal["auto", "float32", "bfloat16"]
 
 
 class Architecture(NamedTuple):
     """A family of networks.
 
     Attributes:
-        build: Makes one, from ``in_channels``, ``classes``, ``seed`` and options of its own.
+        build: Makes one, from ``seed``, what the data decide, and options of its own.
         stem: How the name of a member begins.
         member: The option whose value follows in the name; empty where the name is whole.
+        from_data: Argument that the data decide, to its name among the facts about them.
     """
 
     build: Callable[..., nn.Module]
     stem: str
     member: str = ""
+    from_data: Mapping[str, str] = _OF_IMAGES
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -41,11 +51,10 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "plain": Architecture(plain, "plain", "depth"),
         "width_net": Architecture(width_net, "width", "width"),
         "resnet": Architecture(resnet, "resnet", "depth"),
+        "translator": Architecture(translator, "translator", from_data=_OF_TEXT),
     }
 )
 """The networks of Kornblith et al. (2019) by the names of the functions that build them."""
-
-_SET_BY_BUILD = ("in_channels", "classes", "seed")
 
 
 @dataclass(frozen=True)
@@ -91,15 +100,22 @@ class NetworkSpec:
         return hash(json.dumps(self.as_json(), sort_keys=True))
 
     def _parameters(self) -> dict[str, Any]:
-        signature = inspect.signature(ARCHITECTURES[self.architecture].build)
+        family = ARCHITECTURES[self.architecture]
         return {
-            name: parameter.default for name, parameter in signature.parameters.items() if name not in _SET_BY_BUILD
+            name: parameter.default
+            for name, parameter in inspect.signature(family.build).parameters.items()
+            if name != "seed" and name not in family.from_data
         }
+
+    @property
+    def recipe(self) -> type[Recipe] | type[TranslationRecipe]:
+        """The kind of recipe by which it is trained."""
+        return TranslationRecipe if ARCHITECTURES[self.architecture].from_data == _OF_TEXT else Recipe
 
     @property
     def name(self) -> str:
         """A short name for people and files, such as ``plain18`` or ``tiny10-no-batch-norm``."""
-        _, stem, member = ARCHITECTURES[self.architecture]
+        _, stem, member, _ = ARCHITECTURES[self.architecture]
         parts = [f"{stem}{self.options[member]}" if member else stem]
         for option, default in self._parameters().items():
             value = self.options[option]
@@ -109,14 +125,15 @@ class NetworkSpec:
             parts.append({True: label, False: f"no-{label}"}[value] if isinstance(value, bool) else f"{label}{value}")
         return "-".join(parts)
 
-    def build(self, images: ImageSet, seed: int) -> nn.Module:
-        """Return the untrained network for the channels and classes of ``images``, on the CPU, in training mode."""
-        return self.create(images.channels, len(images.classes), seed)
+    def build(self, data: ImageSet | ParallelText, seed: int) -> nn.Module:
+        """Return the untrained network for ``data``, on the CPU, in training mode."""
+        return self.create(data.facts(), seed)
 
-    def create(self, in_channels: int, classes: int, seed: int | None) -> nn.Module:
-        """Return the untrained network for images of ``in_channels`` channels and ``classes`` classes."""
-        build = ARCHITECTURES[self.architecture].build
-        return build(in_channels=in_channels, classes=classes, seed=seed, **self.options)
+    def create(self, facts: Mapping[str, Any], seed: int | None) -> nn.Module:
+        """Return the untrained network for data about which ``facts`` are known, as the file of a network has them."""
+        family = ARCHITECTURES[self.architecture]
+        sizes = {argument: facts[fact] for argument, fact in family.from_data.items()}
+        return family.build(**sizes, seed=seed, **self.options)
 
     def as_json(self) -> dict[str, Any]:
         """The description in the types of JSON; :meth:`from_json` reads it."""
@@ -148,7 +165,7 @@ class Recipe:
     weight_decay: float = 5e-4
     crop: int = 2
     flip: bool = True
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: AnyPrecision = "auto"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "weight_decay", "crop"):
@@ -157,8 +174,7 @@ class Recipe:
         for name in ("batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"Recipe: {name} must be positive, got {getattr(self, name)}.")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise InputError(f"Recipe: precision must be auto, float32 or bfloat16, got {self.precision!r}.")
+        _check_precision(self.precision)
 
     @classmethod
     def for_images(cls, name: str, *, batch_norm: bool = True, **changes: Any) -> Recipe:
@@ -182,9 +198,7 @@ class Recipe:
 
     def precision_on(self, device: torch.device) -> Precision:
         """The precision of the training on a device."""
-        if self.precision != "auto":
-            return self.precision
-        return "bfloat16" if device.type == "cuda" or _cpu_has_bfloat16() else "float32"
+        return _precision_on(self.precision, device)
 
     def as_json(self) -> dict[str, Any]:
         """The recipe in the types of JSON; :meth:`from_json` reads it."""
@@ -194,6 +208,64 @@ class Recipe:
     def from_json(cls, value: Mapping[str, Any]) -> Recipe:
         """The recipe that :meth:`as_json` gave."""
         return cls(**{attribute.name: value[attribute.name] for attribute in fields(cls)})
+
+
+@dataclass(frozen=True)
+class TranslationRecipe:
+    """How a translator is trained: Adam as in :func:`repscope.studies.translating.train_translator`.
+
+    Attributes:
+        epochs: Passes over the training pairs; 0 leaves the network untrained.
+        batch_size: Pairs of sentences in a step, at most.
+        learning_rate: Its peak, after the first quarter of the steps.
+        label_smoothing: Share of the probability that the loss spreads over all tokens.
+        precision: ``"auto"``: ``"bfloat16"`` on a GPU or a processor with instructions for it, else ``"float32"``.
+    """
+
+    epochs: int = 8
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    label_smoothing: float = 0.1
+    precision: AnyPrecision = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.epochs >= 0:
+            raise InputError(f"TranslationRecipe: epochs must be 0 or more, got {self.epochs}.")
+        for name in ("batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"TranslationRecipe: {name} must be positive, got {getattr(self, name)}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(
+                f"TranslationRecipe: label_smoothing must be from 0 to below 1, got {self.label_smoothing}."
+            )
+        _check_precision(self.precision, "TranslationRecipe")
+
+    def precision_on(self, device: torch.device) -> Precision:
+        """The precision of the training on a device."""
+        return _precision_on(self.precision, device)
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe in the types of JSON; :meth:`from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TranslationRecipe:
+        """The recipe that :meth:`as_json` gave."""
+        return cls(**{attribute.name: value[attribute.name] for attribute in fields(cls)})
+
+
+AnyRecipe = Recipe | TranslationRecipe
+
+
+def _check_precision(precision: str, owner: str = "Recipe") -> None:
+    if precision not in get_args(AnyPrecision):
+        raise InputError(f"{owner}: precision must be auto, float32 or bfloat16, got {precision!r}.")
+
+
+def _precision_on(precision: AnyPrecision, device: torch.device) -> Precision:
+    if precision != "auto":
+        return precision
+    return "bfloat16" if device.type == "cuda" or _cpu_has_bfloat16() else "float32"
 
 
 def _cpu_has_bfloat16() -> bool:
