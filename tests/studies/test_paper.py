@@ -28,7 +28,9 @@ def test_panels_are_similarities_of_the_size_of_their_networks(name):
     assert np.all((values >= 0) & (values <= 1.0))
     layers = {"9": 9, "10": 9, "18": 17, "34": 33, "66": 65, "14": 13, "32": 31, "62": 61}
     sizes = [layers[word.split("-")[-1]] for word in name.split("/")[1].split(" x ") if word.split("-")[-1] in layers]
-    if name.startswith(("fig3", "fig4", "figF5")):
+    if name.startswith("figF1"):
+        assert values.shape == (12, 12)
+    elif name.startswith(("fig3", "fig4", "figF5")):
         assert values.shape == (sizes[0], sizes[0])
     elif name.startswith("fig5"):
         assert values.shape == tuple(sizes)

@@ -27,7 +27,7 @@ def folder(tmp_path):
 def test_numbers_are_made_the_same_every_time_and_tests_are_not_trained_on():
     text, again = load_text("numbers"), load_text("numbers")
     assert text.fingerprint == again.fingerprint
-    assert (len(text.train), len(text.judged)) == (20_000, 500)
+    assert (len(text.train), len(text.judged)) == (20_000, 200)
     assert not set(text.train) & set(text.judged)
     assert len(dict(text.train)) == len(text.train)
     assert text.vocabulary.kind == "words"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,19 +39,27 @@ many times p³ operations of a matrix product in single precision (measured with
 def pairs_of_networks(
     context: Context,
     models: Mapping[str, nn.Module],
-    data: NDArray[np.float32],
+    data: Any,
     pairs: Sequence[tuple[str, str]],
     *,
     variances: Sequence[float] = (0.99,),
+    layers: Mapping[str, Sequence[str]] | None = None,
+    capture: Mapping[str, Any] | None = None,
+    examples: int | None = None,
+    together: bool = False,
 ) -> dict[tuple[str, str], dict[str, NDArray[np.float64]]]:
     """Every index of the CCA family between the layers of pairs of networks; what is finished is kept in the folder.
 
     Args:
         context: Of the study; its setting ``cca_precision`` is the type in which bases are held and multiplied.
         models: Name to network.
-        data: Images, shape (n, channels, height, width).
+        data: Images, shape (n, channels, height, width), or batches of sentences.
         pairs: Names of the networks on the rows and on the columns.
         variances: Shares of the variance at which SVCCA cuts.
+        layers: For each network the layers; None for all that the paper compares.
+        capture: What else :func:`repscope.compare.representations` takes; None flattens maps.
+        examples: Number of examples; None: that of the images.
+        together: Take all layers of a network in one pass, where they fit memory together.
 
     Returns:
         For each pair, index to an array (2, row layers, column layers): s(row, column) and s(column, row).
@@ -58,12 +67,15 @@ def pairs_of_networks(
     from repscope.studies.canonical import row_scores
     from repscope.studies.networks import representation_layers
 
-    bases = _Bases(context, models, data, variances)
-    layers = {name: representation_layers(model) for name, model in models.items()}
+    if layers is None:
+        layers = {name: representation_layers(model) for name, model in models.items()}
+    capture = {"reduce": "flatten"} if capture is None else capture
+    examples = len(data) if examples is None else examples
+    bases = _Bases(context, models, data, variances, capture, layers if together else None)
     rows = [(a, b, layer) for a, b in pairs for layer in layers[a]]
-    if expected := _expected(models, data, pairs):
+    if expected := _expected(models, layers, data, examples, pairs, capture):
         context.say(
-            f"CCA family of {len(models)} networks on {len(data):,} images: about {duration(expected)} to expect"
+            f"CCA family of {len(models)} networks on {examples:,} examples: about {duration(expected)} to expect"
         )
     found: dict[tuple[str, str], list[Any]] = {pair: [] for pair in pairs}
     for a, b, layer in track(rows, "CCA family", total=len(rows), show=context.progress):
@@ -109,12 +121,15 @@ class _Bases:
         self,
         context: Context,
         models: Mapping[str, nn.Module],
-        data: NDArray[np.float32],
+        data: Any,
         variances: Sequence[float],
+        capture: Mapping[str, Any],
+        together: Mapping[str, Sequence[str]] | None,
     ) -> None:
         import torch
 
         self._context, self._models, self._data, self._variances = context, models, data, variances
+        self._capture, self._together = capture, together
         self._dtype = getattr(torch, context["cca_precision"])
         self._folder = context.folder.path / "bases"
 
@@ -122,17 +137,20 @@ class _Bases:
         from repscope.studies.canonical import load, prepare, save
 
         name, layer = place
-        model = self._models[name]
-        path = self._folder / f"{name}-{layer}.safetensors".replace(" ", "-")
+        path = self._file(name, layer)
         if not path.exists():
             self._folder.mkdir(exist_ok=True)
-            x = representations(model, self._data, [layer], reduce="flatten")[layer]
-            made = prepare(x, variances=self._variances, dtype=self._dtype)
-            del x
-            with replaced(path) as partial:
-                save(made, partial)
-            del made
-        return load(path, next(model.parameters()).device)
+            wanted = [layer] if self._together is None else list(self._together[name])
+            found = representations(self._models[name], self._data, wanted, **self._capture)
+            for other in wanted:
+                made = prepare(found.pop(other), variances=self._variances, dtype=self._dtype)
+                with replaced(self._file(name, other)) as partial:
+                    save(made, partial)
+                del made
+        return load(path, next(self._models[name].parameters()).device)
+
+    def _file(self, name: str, layer: str) -> Path:
+        return self._folder / f"{name}-{layer}.safetensors".replace(" ", "-")
 
     def all_of(self, name: str, layers: Sequence[str]) -> Iterator[CanonicalLayer]:
         """The layers of a network, one in memory at a time."""
@@ -144,17 +162,19 @@ class _Bases:
 
 
 def _expected(
-    models: Mapping[str, nn.Module], data: NDArray[np.float32], pairs: Sequence[tuple[str, str]]
+    models: Mapping[str, nn.Module],
+    layers: Mapping[str, Sequence[str]],
+    data: Any,
+    n: int,
+    pairs: Sequence[tuple[str, str]],
+    capture: Mapping[str, Any],
 ) -> float | None:
     """Seconds to expect on the CPU, or None where it is not worth saying or nobody knows."""
-    from repscope.studies.networks import representation_layers
-
     if any(next(model.parameters()).device.type != "cpu" for model in models.values()):
         return None
-    n = len(data)
     widths = {}
     for name, model in models.items():
-        found = representations(model, data[:2], list(representation_layers(model)), reduce="flatten")
+        found = representations(model, data[:2], list(layers[name]), **capture)
         widths[name] = [min(n, x.shape[1]) for x in found.values()]
     # Products in double precision take twice as long as in single.
     operations = sum(8 * n * p**2 + _DECOMPOSITION * p**3 for ps in widths.values() for p in ps)

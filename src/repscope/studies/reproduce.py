@@ -25,6 +25,7 @@ from repscope.studies.study import Context, Study
 NAMES: tuple[str, ...] = (
     "invariance",
     "sanity",
+    "transformer",
     "depth",
     "resnet",
     "architectures",
@@ -98,7 +99,7 @@ def reproduce(
         scale: ``"tiny"`` (embedded digits, seconds), ``"small"`` (CIFAR, an hour or two on two CPU cores) or
             ``"paper"`` (the paper's counts).
         output: Folder of all results.
-        data_dir: Folder with the files of CIFAR-10 and CIFAR-100.
+        data_dir: Folder with the files of CIFAR-10, CIFAR-100 and Multi30k.
         networks_dir: Folder of trained networks, read from and written to; None for ``output/networks``.
         changes: Settings of the scale to be changed, by name.
         device: Where networks are trained and run: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -153,7 +154,7 @@ def _record(context: Context, changes: Mapping[str, Any]) -> dict[str, Any]:
         "command": shlex.join(words),
         "date": datetime.now(UTC).date().isoformat(),
         "settings": dict(context.settings),
-        "data": {name: images.fingerprint for name, images in context.loaded.items()},
+        "data": {name: data.fingerprint for name, data in context.loaded.items()},
         "networks": context.trained,
         "seconds": {stage: round(seconds, 2) for stage, seconds in context.folder.times.items()},
         "versions": {"python": python_version(), **{p: metadata.version(p) for p in _PACKAGES if p in sys.modules}},

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from repscope.studies.datasets import ImageSet
+    from repscope.studies.text import ParallelText
     from repscope.studies.zoo import NetworkSpec, TrainedNetwork
+    from repscope.studies.zoo.spec import AnyRecipe
 
 Scale = Literal["tiny", "small", "paper"]
 SCALES: tuple[Scale, ...] = ("tiny", "small", "paper")
@@ -37,6 +39,11 @@ SCALES: tuple[Scale, ...] = ("tiny", "small", "paper")
 CKA = configure("cka", estimator="biased")
 """The index of all of the paper's experiments but Table 2: linear CKA with the biased estimator (eq. 3 and 4)."""
 
+
+_STAND_INS = {
+    "digits": "digits stand in for the paper's images",
+    "numbers": "number words stand in for the paper's text",
+}
 
 TRANSPOSED = "-transposed"
 """Ending of a data set's name: the same images mirrored at the diagonal, a second data set where there is but one."""
@@ -99,7 +106,7 @@ class Context:
         settings: What decides the numbers.
         folder: Where results are kept.
         networks: Folder of trained networks, which studies share.
-        data_dir: Folder of CIFAR's files; None where digits are enough.
+        data_dir: Folder of the files of CIFAR or Multi30k; None where embedded data are enough.
         download: Fetch missing data from their authors.
         device: Where networks are trained and run: ``"auto"``, ``"cpu"``, ``"cuda"``.
         progress: Show bars; None: where stderr is a terminal.
@@ -120,6 +127,7 @@ class Context:
     trained: list[dict[str, Any]] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     _images: dict[str, ImageSet] = field(default_factory=dict)
+    _texts: dict[str, ParallelText] = field(default_factory=dict)
 
     def __getitem__(self, setting: str) -> Any:
         return self.settings[setting]
@@ -127,9 +135,9 @@ class Context:
     # -- data and networks ------------------------------------------------------------------------------------
 
     @property
-    def stands_in(self) -> bool:
-        """Whether digits stand in for the paper's images, so that no claim about them can be tested."""
-        return bool(self.settings.get("data") == "digits")
+    def stands_in(self) -> str:
+        """What stands in for the paper's data, so that no claim about them can be tested; empty where nothing does."""
+        return _STAND_INS.get(str(self.settings.get("data")), "")
 
     def images(self, name: str | None = None) -> ImageSet:
         """A data set, loaded once; the study's own by default."""
@@ -164,29 +172,73 @@ class Context:
             title: What messages and the record call them; empty for the name of the architecture.
             **recipe: What else :meth:`Recipe.for_images` takes.
         """
-        from repscope.studies.zoo import Recipe, trained
+        from repscope.studies.zoo import Recipe
 
         images = self.images(data)
         epochs = self["epochs"] if epochs is None else epochs
+        limit = self.limited("train", images, self.settings.get("train_images"))
+        return self._trained(
+            network, images, Recipe.for_images(images.name, epochs=epochs, **recipe), seeds, limit, title
+        )
+
+    def text(self) -> ParallelText:
+        """The sentences of the study, loaded once."""
+        from repscope.studies.text import load_text
+
+        name = self["data"]
+        if name not in self._texts:
+            loaded = load_text(name, self.data_dir, vocabulary_size=self["vocabulary"])
+            self.folder.settle(f"data {name}", loaded.fingerprint)
+            self._texts[name] = loaded
+        return self._texts[name]
+
+    def train_translators(self, network: NetworkSpec, seeds: Sequence[int], *, title: str = "") -> list[TrainedNetwork]:
+        """Translators of one kind, one a seed, on the study's text by its settings; as :meth:`train` does for images.
+
+        Args:
+            network: Sizes.
+            seeds: Of initial weights and training.
+            title: What messages and the record call them; empty for the name of the architecture.
+        """
+        from repscope.studies.zoo import TranslationRecipe
+
+        text = self.text()
+        wanted = self["train_pairs"]
+        recipe = TranslationRecipe(
+            epochs=self["epochs"], batch_size=self["batch_size"], learning_rate=self["learning_rate"]
+        )
+        return self._trained(network, text, recipe, seeds, wanted if wanted < text.train_examples else None, title)
+
+    def _trained(
+        self,
+        network: NetworkSpec,
+        data: ImageSet | ParallelText,
+        recipe: AnyRecipe,
+        seeds: Sequence[int],
+        limit: int | None,
+        title: str,
+    ) -> list[TrainedNetwork]:
+        from repscope.studies.zoo import trained
+
         speaks = self.progress is not False and self.scale != "tiny"
         with self.timed("training, this call"):
             found = trained(
                 network,
-                images,
-                Recipe.for_images(images.name, epochs=epochs, **recipe),
+                data,
+                recipe,
                 list(seeds),
                 self.networks,
                 device=self.device,
                 progress=speaks or self.progress,
-                limit=self.limited("train", images, self.settings.get("train_images")),
+                limit=limit,
             )
         for net in found:
             self.trained.append(
                 {
                     "network": title or network.name,
-                    "data": images.name,
+                    "data": data.name,
                     "seed": net.seed,
-                    "epochs": epochs,
+                    "epochs": recipe.epochs,
                     "test accuracy": net.test_accuracy,
                     "seconds": net.record.seconds,
                     "file": net.file.name,
@@ -206,9 +258,9 @@ class Context:
         return images.standardised(split, self.limited(split, images, limit))  # type: ignore[arg-type]
 
     @property
-    def loaded(self) -> Mapping[str, ImageSet]:
+    def loaded(self) -> Mapping[str, ImageSet | ParallelText]:
         """The data sets that were used, by name."""
-        return self._images
+        return {**self._images, **self._texts}
 
     @property
     def device_name(self) -> str:
@@ -238,24 +290,29 @@ class Context:
         self,
         measures: Mapping[str, ConfiguredMeasure],
         models: Mapping[str, nn.Module],
-        data: NDArray[np.float32],
+        data: Any,
         *,
         layers: Mapping[str, Sequence[str]] | None = None,
+        capture: Mapping[str, Any] | None = None,
     ) -> dict[str, Comparison]:
         """All layers of all models against all by several measures, each kept under its name.
 
         Args:
             measures: Name to measure.
             models: Name to network.
-            data: Images, shape (n, channels, height, width).
+            data: Images, shape (n, channels, height, width), or batches of sentences.
             layers: For each model the layers; None for all that the paper compares.
+            capture: What else :func:`repscope.compare` takes of capturing; None flattens maps.
         """
         missing = {name: m for name, m in measures.items() if not self.folder.comparison(name).exists()}
         if missing:
             from repscope.studies.networks import representation_layers
 
-            chosen = {name: list(representation_layers(model)) for name, model in models.items()}
-            chosen |= {name: list(names) for name, names in (layers or {}).items()}
+            given = layers or {}
+            chosen = {
+                name: list(given[name] if name in given else representation_layers(model))
+                for name, model in models.items()
+            }
             with self.timed("comparing"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", RankWarning)  # in Comparison.warnings, and from there on the page
                 found = compare(
@@ -264,8 +321,8 @@ class Context:
                     layers=chosen,
                     measure=list(missing.values()),
                     pairs="all",
-                    reduce="flatten",
                     progress=self.progress,
+                    **({"reduce": "flatten"} if capture is None else capture),
                 )
             for name, measure in missing.items():
                 found[measure.label].save(self.folder.comparison(name))
@@ -287,7 +344,7 @@ class Context:
     # -- claims -----------------------------------------------------------------------------------------------
 
     def claim(self, text: str, source: str, *checks: Check, untested: str = "") -> Claim:
-        """A claim about trained networks, which digits in place of the paper's images cannot test.
+        """A claim about trained networks, which digits in place of images, or number words of text, cannot test.
 
         Args:
             text: The statement.
@@ -295,8 +352,7 @@ class Context:
             checks: What has to be true.
             untested: Another reason why it cannot be tested.
         """
-        if self.stands_in and not untested:
-            untested = "digits stand in for the paper's images"
+        untested = untested or self.stands_in
         return Claim(text, source, checks, untested)
 
 

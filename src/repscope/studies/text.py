@@ -16,7 +16,7 @@ from repscope.studies import number_words, vocabulary
 from repscope.studies.vocabulary import BEGIN, END, SubWords, Vocabulary, Words
 
 NAMES = ("numbers", "multi30k")
-NUMBERS_TRAINING, NUMBERS_TEST = 20_000, 500
+NUMBERS_TRAINING, NUMBERS_TEST = 20_000, 200
 NUMBERS_SEED = 2019
 MULTI30K_TESTS = ("test_2016_flickr", "test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
 SITE = "https://github.com/multi30k/dataset"

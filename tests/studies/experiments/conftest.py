@@ -10,12 +10,16 @@ pytest.importorskip("matplotlib")
 from repscope.studies.reproduce import reproduce
 from repscope.studies.zoo import tasks
 
+QUICK = {"transformer": {"epochs": 1, "train_pairs": 100, "sentences": 30}}
+"""Changes to studies whose scale tiny is made to learn something, and takes a minute."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def unmeasured():
     """Training without the second in which its speed is measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "images_per_second", lambda *_, **__: 1000.0)
+        for speed in ("images_per_second", "pairs_per_second"):
+            patch.setattr(tasks, speed, lambda *_, **__: 1000.0)
         yield
 
 
@@ -26,6 +30,7 @@ def workshop(tmp_path_factory):
     outcomes = {}
 
     def run(name, /, output="results", **changes):
+        changes = QUICK.get(name, {}) | changes
         key = (name, output, *sorted((k, str(v)) for k, v in changes.items()))
         if key not in outcomes:
             outcomes[key] = reproduce(
@@ -33,4 +38,4 @@ def workshop(tmp_path_factory):
             )
         return outcomes[key]
 
-    return SimpleNamespace(run=run, root=root, networks=root / "networks")
+    return SimpleNamespace(run=run, root=root, networks=root / "networks", quick=QUICK)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from repscope.studies import paper
+from repscope.studies import paper, tablef1
 from repscope.studies.claims import FAILS, HOLDS, UNTESTED
 from repscope.studies.experiments import (
     architectures,
@@ -19,6 +19,7 @@ from repscope.studies.experiments import (
     resnet,
     sanity,
     subspace,
+    transformer,
     width,
     within_class,
 )
@@ -234,3 +235,45 @@ def test_digits_leave_claims_untested():
     study = find_study("width")
     tiny = Context(study, "tiny", study.settled("tiny", {}), folder=None, networks=None)
     assert set(verdicts(width._claims(tiny, width._published(), list(paper.widths()))).values()) == {UNTESTED}
+
+
+def published_transformer():
+    found = {
+        tap: {index.id: Identification(tablef1.published(index.id, tap), 0.0, 1.0, False) for index in tablef1.INDEXES}
+        for tap in tablef1.TAPS
+    }
+    means = {
+        tap: {index: paper.panel(f"figF1/{index}/{tap}") for index in transformer.FIGURE_F1} for tap in tablef1.TAPS
+    }
+    for tables in means.values():
+        tables["cca-mean"] = tables["cca-r2"]  # the paper draws the one only
+    return found, means
+
+
+def judged_transformer(found, means, bleu=30.0):
+    contrasts = {tap: {index: tablef1.checkerboard(m) for index, m in tables.items()} for tap, tables in means.items()}
+    quality = {"net 0": {"tests": {"test": {"bleu": bleu, "exact": 0.0}}}}
+    return verdicts(transformer._claims(context("transformer"), found, means, contrasts, quality))
+
+
+def test_transformer():
+    found, means = published_transformer()
+    verdict = judged_transformer(found, means)
+    assert len(verdict) == 7
+    assert set(verdict.values()) == {HOLDS}
+
+
+def test_transformers_without_structure():
+    found, means = published_transformer()
+    chance = Identification(1 / 12, 0.0, 1.0, False)
+    found = {
+        tap: {index: Identification(1.0, 0.0, 1.0, True) if index == "pwcca" else chance for index in indexes}
+        for tap, indexes in found.items()
+    }
+    for index in ("cca-mean", "svcca-r2", "linear-regression"):  # three that are better than the two of the claim
+        found["residual"][index] = Identification(0.5, 0.0, 1.0, False)
+    distance = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
+    means = {tap: dict.fromkeys(tables, 1 - distance / 12) for tap, tables in means.items()}
+    means["scale"] = {index: values**2 for index, values in means["scale"].items()}
+    found["scale"]["cca-mean"] = Identification(0.9, 0.0, 1.0, False)
+    assert set(judged_transformer(found, means, bleu=3.0).values()) == {FAILS}

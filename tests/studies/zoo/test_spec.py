@@ -41,9 +41,14 @@ def test_names_tell_what_differs_and_json_brings_the_spec_back(architecture, opt
     assert NetworkSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
 
 
+def test_a_network_for_other_data_is_refused():
+    with pytest.raises(InputError, match="data of a translator must have vocabulary, got 'digits', which has none"):
+        NetworkSpec("translator").build(load_images("digits"), 0)
+
+
 def test_every_architecture_is_built_for_the_images():
     digits = load_images("digits")
-    for architecture in ARCHITECTURES:
+    for architecture in set(ARCHITECTURES) - {"translator"}:
         spec = NetworkSpec(architecture, {"width": 2})
         model, again = spec.build(digits, 3), spec.build(digits, 3)
         assert isinstance(model, ConvNet | ResNet)
@@ -55,7 +60,7 @@ def test_every_architecture_is_built_for_the_images():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("vgg",), "architecture must be one of tiny10, plain, width_net, resnet, got 'vgg'"),
+        (("vgg",), "architecture must be one of tiny10, plain, width_net, resnet, translator, got 'vgg'"),
         (("tiny10", {"depth": 3}), "options of tiny10 must be among width, batch_norm, got 'depth'"),
         (("tiny10", {"seed": 3}), "options of tiny10 must be among width, batch_norm, got 'seed'"),
         (("width_net",), r"options of width_net must hold 'width', got \{\}"),

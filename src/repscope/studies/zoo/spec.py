@@ -132,6 +132,12 @@ class NetworkSpec:
     def create(self, facts: Mapping[str, Any], seed: int | None) -> nn.Module:
         """Return the untrained network for data about which ``facts`` are known, as the file of a network has them."""
         family = ARCHITECTURES[self.architecture]
+        missing = [fact for fact in family.from_data.values() if fact not in facts]
+        if missing:
+            raise InputError(
+                f"NetworkSpec: data of a {self.architecture} must have {missing[0]}, got {facts.get('name')!r}, which "
+                "has none. Images and text have networks of their own."
+            )
         sizes = {argument: facts[fact] for argument, fact in family.from_data.items()}
         return family.build(**sizes, seed=seed, **self.options)
 
