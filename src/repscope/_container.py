@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -103,7 +103,37 @@ def write(
     facts: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
 ) -> Path:
+    """Write the facts and arrays to the file ``path``, as :func:`write_whole` does.
+
+    Raises:
+        InputError: when ``path`` is a folder or lies in a folder that does not exist.
+    """
+    header = {
+        "format": name,
+        "format_version": version,
+        "writer": _writer(),
+        "facts": facts,
+        "arrays": list(arrays),
+    }
+
+    def fill(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(_member(HEADER), dumps(header))
+            for key, array in arrays.items():
+                buffer = io.BytesIO()
+                np.lib.format.write_array(buffer, array, allow_pickle=False)
+                archive.writestr(_member(f"{key}.npy"), buffer.getvalue())
+
+    return write_whole(function, path, fill)
+
+
+def write_whole(function: str, path: str | os.PathLike[str], fill: Callable[[BinaryIO], object]) -> Path:
     """Write one file under exactly the name ``path``; an older one stays until the new one is whole.
+
+    Args:
+        function: the caller's call, for messages.
+        path: the file.
+        fill: writes the content to the open file.
 
     Raises:
         InputError: when ``path`` is a folder or lies in a folder that does not exist.
@@ -115,23 +145,11 @@ def write(
         raise InputError(
             f"{function}: path must lie in an existing folder, got '{target}'. Create '{target.parent}' first."
         )
-    header = {
-        "format": name,
-        "format_version": version,
-        "writer": _writer(),
-        "facts": facts,
-        "arrays": list(arrays),
-    }
     place = Path(os.path.realpath(target))  # a link keeps pointing at the file
     temporary = place.with_name(f".repscope-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(_member(HEADER), dumps(header))
-                for key, array in arrays.items():
-                    buffer = io.BytesIO()
-                    np.lib.format.write_array(buffer, array, allow_pickle=False)
-                    archive.writestr(_member(f"{key}.npy"), buffer.getvalue())
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, place)

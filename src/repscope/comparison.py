@@ -165,6 +165,20 @@ class Comparison:
         return f"{self.label}: {' × '.join(self.models)}"
 
     @property
+    def scale(self) -> tuple[float, float]:
+        """Scores at the ends of a colour scale: the range of the measure, as far as it means something here.
+
+        An infinite end gives way to the data; a negative lower end gives way to 0, or to the lowest score below
+        it: unbiased CKA may reach -1, yet 0 means unrelated.
+        """
+        finite = self.values[np.isfinite(self.values)]
+        lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        low, high = self.range
+        low = max(low, min(0.0, lowest)) if low < 0 else low
+        high = highest if math.isinf(high) else high
+        return (low, high) if low < high else (low, low + 1.0)  # equal scores have no range of their own
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """The values and the statistics there are, by name."""
         return {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
@@ -321,6 +335,25 @@ class Comparison:
         from repscope.plot import heatmap
 
         return heatmap(self, ax, **options)
+
+    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+        """Write a report: one HTML file that shows the scores in any browser, without a network.
+
+        For several comparisons in one report, see :func:`repscope.report.write`.
+
+        Args:
+            path: the file; it appears whole or not at all.
+            title: heading; None names the models.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: when the folder does not exist.
+        """
+        from repscope.report import write
+
+        return write(path, self, title=title)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one file that :func:`load` turns back into an equal comparison.

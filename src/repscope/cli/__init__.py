@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -65,7 +66,7 @@ def _run(arguments: list[str]) -> int:
         command.main([], prog_name="repscope")  # a shell asks what could come next; leaves with the answer
     try:
         # Not command.main(), which gives Ctrl-C, end of file and closed pipes exit codes and messages of its own.
-        with command.make_context("repscope", arguments) as context:
+        with command.make_context("repscope", arguments, obj=shlex.join(["repscope", *arguments])) as context:
             command.invoke(context)
         sys.stdout.flush()
     except Exit as done:

@@ -49,6 +49,9 @@ class _Pairs(StrEnum):
 
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
+_Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a report that any browser shows, in one file.")
+]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every convention; the traceback of an error.")]
 
 
@@ -67,6 +70,7 @@ def _repscope(
 
 @app.command("compare")
 def _compare(
+    context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
     b: Annotated[str | None, typer.Argument(metavar="B", help="The second; without it, within A.")] = None,
     data: Annotated[
@@ -136,6 +140,7 @@ def _compare(
     precision: Annotated[
         _Precision, typer.Option(help="Of the products of activations in cka and hsic.")
     ] = _Precision.AUTO,
+    html: _Html = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,
@@ -170,6 +175,8 @@ def _compare(
             checkpoint = output / files.UNFINISHED
         if output is not None:
             files.check_folder(output, ids)
+        if html is not None:
+            files.check_page(html)
         if resume and output is not None and not plan:
             output.mkdir(exist_ok=True)
         request = Request(
@@ -196,18 +203,21 @@ def _compare(
             distributed.leave()
         if rank > 0:
             return  # every process has the same numbers, one of them tells
-        _deliver(comparisons, output, as_json=as_json, quiet=quiet, details=verbose)
+        comparisons = [files.with_command(comparison, context.obj) for comparison in comparisons]
+        _deliver(comparisons, output, html, as_json=as_json, quiet=quiet, details=verbose)
         if resume and output is not None:
             files.remove_unfinished(output)
 
 
 @app.command("merge")
 def _merge(
+    context: typer.Context,
     parts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="All shares of one comparison.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write comparison.npz, comparison.json and heatmap.png."),
     ] = None,
+    html: _Html = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,
@@ -220,8 +230,11 @@ def _merge(
     with _explained(verbose), warnings_once():
         if output is not None:
             files.check_folder(output, ["cka"])
+        if html is not None:
+            files.check_page(html)
         comparisons = [merge(parts)]
-        _deliver(comparisons, output, as_json=as_json, quiet=quiet, details=verbose)
+        comparisons = [files.with_command(comparison, context.obj) for comparison in comparisons]
+        _deliver(comparisons, output, html, as_json=as_json, quiet=quiet, details=verbose)
 
 
 @app.command("capture")
@@ -315,17 +328,35 @@ def _doctor(
 
 @app.command("report")
 def _report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A comparison that repscope wrote (.npz).")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Comparisons that repscope wrote (.npz).")],
+    html: _Html = None,
+    step: Annotated[
+        list[float] | None,
+        typer.Option(metavar="N", help="Training step of each file, in their order, for a report with a slider."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Heading of the report.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Print a saved comparison with all its conventions."""
+    """Show saved comparisons with all their conventions, as text or as a page for the browser."""
+    from repscope.cli.files import as_json as in_json
+    from repscope.cli.files import by_step, check_page
+
     with _explained(verbose):
-        comparison = load(file)
+        if html is not None:
+            check_page(html)
+        elif step or title is not None:
+            raise InputError("report: --step and --title must come with --html FILE, the report that they are for.")
+        comparisons = [load(file) for file in files]
         if as_json:
-            print(comparison.to_json())
-        else:
-            _print([comparison], details=True)
+            print(in_json(comparisons))
+        elif html is None:
+            _print(comparisons, details=True)
+        if html is not None:
+            from repscope import report
+
+            report.write(html, by_step(comparisons, step) if step else comparisons, title=title)
+            print(f"wrote {html}", file=sys.stderr)
 
 
 @app.command("demo")
@@ -430,12 +461,22 @@ def usage_message(error: Any) -> str:
 
 
 def _deliver(
-    comparisons: Sequence[Comparison], output: Path | None, *, as_json: bool, quiet: bool, details: bool
+    comparisons: Sequence[Comparison],
+    output: Path | None,
+    html: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    details: bool,
 ) -> None:
     """Write the results where they were asked for, and print them in the form that was."""
     from repscope.cli import files
 
     written = [] if output is None else files.write_results(output, comparisons)
+    if html is not None:
+        from repscope import report
+
+        written.append(report.write(html, comparisons))
     if as_json:
         print(files.as_json(comparisons))
     elif not quiet:

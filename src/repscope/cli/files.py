@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ HEATMAP, NUMBERS = "heatmap.png", "comparison.json"
 UNFINISHED = "comparison.partial"
 """The sums of a comparison that was interrupted, which compare --resume goes on from."""
 
+_GENERATOR = b'<meta name="generator" content="repscope">'  # the same in the head of a report
 _SOFTWARE = b"Software\x00repscope"  # the note in the head of a PNG that says who wrote it
 
 
@@ -77,6 +79,47 @@ def write_results(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]
 def remove_unfinished(folder: Path) -> None:
     """Remove the sums of a comparison whose results are written."""
     (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def check_page(page: Path) -> None:
+    """Refuse a file that cannot become a report, before anything is computed.
+
+    Raises:
+        InputError: It is a folder, lies in none, or is a file that repscope did not write.
+    """
+    if page.is_dir():
+        raise InputError(f"--html must be a file, got the folder '{page}'. Add a file name.")
+    if not page.absolute().parent.is_dir():
+        raise InputError(f"--html must lie in an existing folder, got '{page}'. Create '{page.parent}' first.")
+    if page.exists():
+        with page.open("rb") as file:
+            if _GENERATOR not in file.read(4096):
+                raise InputError(
+                    f"--html must not be a file of others, got '{page}', which repscope did not write. Choose another "
+                    "name, or move the file."
+                )
+
+
+def with_command(comparison: Comparison, command: str) -> Comparison:
+    """The comparison with a note of the command that made it."""
+    return replace(comparison, details={**comparison.details, "command": command})
+
+
+def by_step(comparisons: Sequence[Comparison], steps: Sequence[float]) -> dict[float, list[Comparison]]:
+    """Comparisons by training step; several measures may share one.
+
+    Raises:
+        InputError: There are more or fewer steps than comparisons.
+    """
+    if len(steps) != len(comparisons):
+        raise InputError(
+            f"report: --step must be given once a file, got {len(steps)} for {len(comparisons)} files. Repeat a step "
+            "where several measures belong to it."
+        )
+    found: dict[float, list[Comparison]] = {}
+    for step, comparison in zip(steps, comparisons, strict=True):
+        found.setdefault(step, []).append(comparison)
+    return found
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:

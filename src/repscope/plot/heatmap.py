@@ -55,10 +55,9 @@ def heatmap(
         comparison: what to draw; ``(rows, columns)`` scores, rows upwards.
         ax: where to draw; None makes a figure, known to pyplot only if pyplot is in use already.
         cmap: matplotlib colour map.
-        limits: scores at the ends of the colour map. ``"range"`` is the range of the measure, with two
-            exceptions: an infinite end gives way to the data, and a negative lower end gives way to 0, or to
-            the lowest score below it (unbiased CKA may reach -1, yet 0 means unrelated). ``"data"`` is the
-            lowest and the highest score; a pair of numbers is taken as it is.
+        limits: scores at the ends of the colour map. ``"range"`` is the range of the measure as far as it means
+            something, :attr:`Comparison.scale`; ``"data"`` is the lowest and the highest score; a pair of
+            numbers is taken as it is.
         colorbar: whether to draw one.
         title: text above; None is :attr:`Comparison.label` (the models stand at the axes), "" nothing. With
             a title of your own the colour bar names the measure.
@@ -86,21 +85,17 @@ def heatmap(
 
 def color_limits(comparison: Comparison, limits: Limits) -> tuple[float, float]:
     """The scores at the ends of the colour map, as :func:`heatmap` documents them."""
-    finite = comparison.values[np.isfinite(comparison.values)]
-    lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if limits == "range":
-        low, high = comparison.range
-        low = max(low, min(0.0, lowest)) if low < 0 else low
-        high = highest if np.isinf(high) else high
-    elif limits == "data":
-        low, high = lowest, highest
-    elif isinstance(limits, tuple | list) and len(limits) == 2 and -np.inf < limits[0] < limits[1] < np.inf:
+        return comparison.scale
+    if limits == "data":
+        finite = comparison.values[np.isfinite(comparison.values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        return (low, high) if low < high else (low, low + 1.0)  # equal scores have no range of their own
+    if isinstance(limits, tuple | list) and len(limits) == 2 and -np.inf < limits[0] < limits[1] < np.inf:
         return float(limits[0]), float(limits[1])
-    else:
-        raise InputError(
-            f"heatmap: limits must be 'range', 'data' or two finite numbers (low, high), low < high, got {limits!r}."
-        )
-    return (low, high) if low < high else (low, low + 1.0)  # equal scores have no range of their own
+    raise InputError(
+        f"heatmap: limits must be 'range', 'data' or two finite numbers (low, high), low < high, got {limits!r}."
+    )
 
 
 def grid(
