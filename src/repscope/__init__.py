@@ -18,7 +18,9 @@ from repscope.errors import (
     RepscopeError,
     RepscopeWarning,
 )
+from repscope.inference.confounds import Deconfounded, deconfounded_cka, partial_similarity
 from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_features
+from repscope.inference.sampled_units import cka_of_populations
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
@@ -28,6 +30,7 @@ from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Poly
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.shape import procrustes
+from repscope.within import compare_within
 
 __version__ = "0.1.0"
 
@@ -38,6 +41,7 @@ __all__ = [
     "Comparison",
     "Cosine",
     "DataOrderWarning",
+    "Deconfounded",
     "DegenerateInputWarning",
     "DiagnosticWarning",
     "FileFormatError",
@@ -56,9 +60,12 @@ __all__ = [
     "canonical_ridge",
     "cca",
     "cka",
+    "cka_of_populations",
     "compare",
     "compare_part",
+    "compare_within",
     "configure",
+    "deconfounded_cka",
     "diagnose",
     "distance_correlation",
     "hsic",
@@ -69,6 +76,7 @@ __all__ = [
     "measures",
     "merge",
     "mutual_knn",
+    "partial_similarity",
     "plan_comparison",
     "procrustes",
     "pwcca",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from repscope.studies.drawing import maps
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import mean_over_pairs
 from repscope.studies.study import Context, Study
-
-FEWEST = 4
-"""Images of a class that a comparison needs."""
+from repscope.within import average, split
 
 
 def run(context: Context) -> Findings:
@@ -31,17 +28,13 @@ def run(context: Context) -> Findings:
     data = context.data("test")
     labels = context.images().test_labels[: len(data)]
     everything = mean_over_pairs(context.compare("all", models, data), list(models))
-    blocks = {}
-    for number, name in enumerate(context.images().classes):
-        chosen = data[labels == number]
-        if len(chosen) >= FEWEST:
-            found = context.compare(f"class-{number}", models, chosen)
-            blocks[name] = mean_over_pairs(found, list(models)).values
-    if not blocks:
-        raise InputError(
-            f"reproduce: within-class needs {FEWEST} images of a class, got {len(data)} images in all. Raise --images."
-        )
-    within = replace(everything.comparison, values=np.mean(list(blocks.values()), axis=0))
+    classes, left_out = split(labels, function="reproduce: within-class")
+    found = {
+        number: mean_over_pairs(context.compare(f"class-{number}", models, data[rows]), list(models)).comparison
+        for number, rows in classes.items()
+    }
+    within = average(found, left_out=left_out)
+    blocks = {context.images().classes[int(number)]: comparison.values for number, comparison in found.items()}
     panels = {"all examples": everything.comparison, "within class": within}
     published = {panel: paper.panel(f"figF7/{panel}") for panel in panels}
     layers = within.row_layers
