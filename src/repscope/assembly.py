@@ -17,10 +17,11 @@ from repscope.engine.accumulate import Matrix
 from repscope.engine.partial import Partial, without_prefix
 from repscope.engine.run import GramScores, finish
 from repscope.errors import DataOrderWarning, DegenerateInputWarning, InputError, RepscopeWarning
-from repscope.inference.alarms import warn_of
+from repscope.inference.alarms import dominant_rows, warn_of
 from repscope.inference.diagnostics import facts as facts_of_layers
 from repscope.inference.moments import Null, hsic_null
 from repscope.inference.observer import Observer
+from repscope.inference.spectrum import cka_without
 from repscope.measures._messages import warn
 from repscope.measures.kernels import check_estimator
 
@@ -62,13 +63,19 @@ def with_diagnostics(
 ) -> list[Comparison]:
     """The results with the facts of each layer, after warnings of those that matter.
 
+    Where a few examples dominate a layer, ``details["without_dominant_rows"]`` holds their rows and the linear CKA of
+    all pairs of layers without them, with the number of sampled examples that it comes from.
+
     Args:
         results: Of the same layers.
         observer: What was seen of them.
         axes: Indices of the layers on the rows and on the columns of each result.
     """
     found = facts_of_layers(observer)
-    warn_of(observer.names, found)
+    without, left_out, used = None, dominant_rows(found), 0
+    if left_out:
+        without, used = cka_without(observer, left_out)
+    warn_of(observer.names, found, without)
     told = []
     for result, (rows, columns) in zip(results, axes, strict=True):
         known: dict[str, dict[str, Any]] = {}
@@ -78,7 +85,11 @@ def with_diagnostics(
         ):
             for model, layer, index in zip(models, layers, indices, strict=True):
                 known.setdefault(model, {})[layer] = asdict(found[index])
-        told.append(replace(result, diagnostics=known))
+        details = dict(result.details)
+        if without is not None:
+            part = [[None if np.isnan(v) else float(v) for v in row] for row in without[np.ix_(rows, columns)]]
+            details["without_dominant_rows"] = {"rows": left_out, "examples": used, "linear_cka": part}
+        told.append(replace(result, diagnostics=known, details=details))
     return told
 
 

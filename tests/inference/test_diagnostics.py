@@ -208,6 +208,25 @@ def test_extreme_scales_give_the_same_facts(value: float, rng: np.random.Generat
     assert scaled.dominant_share == pytest.approx(usual.dominant_share, abs=1e-5)
 
 
+def test_cka_without_the_examples_that_dominate_layers_is_in_the_result(rng: np.random.Generator) -> None:
+    """Nguyen et al. 2022: layers that share nothing but a few examples far out."""
+    layers = {name: cloud(rng, 200, 20) for name in ("one", "two", "sound")}
+    for name in ("one", "two"):
+        layers[name][[17, 40]] += 200
+    with pytest.warns(DiagnosticWarning) as caught:
+        result = repscope.compare(layers, kernel="linear")
+    assert result.values[0, 1] > 0.95
+    rest = {name: np.delete(x, [17, 40], axis=0) for name, x in layers.items()}
+    expected = [[float(repscope.cka(x, y)) for y in rest.values()] for x in rest.values()]
+    without = result.details["without_dominant_rows"]
+    assert (without["rows"], without["examples"]) == ([17, 40], 198)
+    np.testing.assert_allclose(without["linear_cka"], expected, atol=1e-5)
+    assert str(caught[0].message).endswith(
+        f"Without them, linear CKA of 'one' and 'two' is about {expected[0][1]:.2f}."
+    )
+    assert "without_dominant_rows" not in repscope.compare({"sound": layers["sound"]}).details
+
+
 # -- kept in the result --------------------------------------------------------------------------------------------
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from repscope.errors import DiagnosticWarning
 from repscope.inference.diagnostics import LayerDiagnostics
+from repscope.inference.observer import Floats
 from repscope.measures._messages import warn
 
 FIRST_COMPONENT = 0.8
@@ -116,8 +119,19 @@ ALARMS = (
 )
 
 
-def warn_of(names: Sequence[str], found: Sequence[LayerDiagnostics]) -> None:
-    """One warning of each kind for all layers that it is about."""
+def dominant_rows(found: Sequence[LayerDiagnostics]) -> list[int]:
+    """The examples that dominate any layer."""
+    return sorted({row for f in found for row in f.dominant_rows})
+
+
+def warn_of(names: Sequence[str], found: Sequence[LayerDiagnostics], without: Floats | None = None) -> None:
+    """One warning of each kind for all layers that it is about.
+
+    Args:
+        names: Layer names.
+        found: Their facts.
+        without: CKA of all pairs of layers without the examples that dominate some of them, if there are any.
+    """
     for alarm in ALARMS:
         about = [(name, f) for name, f in zip(names, found, strict=True) if alarm.holds(f)]
         if not about:
@@ -128,8 +142,24 @@ def warn_of(names: Sequence[str], found: Sequence[LayerDiagnostics]) -> None:
         if others:
             shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
             more = f" (also in {len(others)} other{'s' if len(others) > 1 else ''}: {shown})"
-        warn(f"layer {name!r}: {alarm.text(striking)}{more}. {alarm.remedy}", DiagnosticWarning)
+        aside = "" if without is None or alarm is not ALARMS[0] else _without_them(names, found, without)
+        warn(f"layer {name!r}: {alarm.text(striking)}{more}. {alarm.remedy}{aside}", DiagnosticWarning)
     _warn_of_repeats(found)
+
+
+def _without_them(names: Sequence[str], found: Sequence[LayerDiagnostics], without: Floats) -> str:
+    """Of the layers that share dominant examples, the two that are least alike without them."""
+    dominated = [i for i, f in enumerate(found) if f.dominant_rows]
+    pairs = [
+        (float(without[i, j]), names[i], names[j])
+        for i in dominated
+        for j in dominated
+        if i < j and set(found[i].dominant_rows) & set(found[j].dominant_rows) and np.isfinite(without[i, j])
+    ]
+    if not pairs:
+        return ""
+    value, one, other = min(pairs)
+    return f" Without them, linear CKA of {one!r} and {other!r} is about {value:.2f}."
 
 
 def _warn_of_repeats(found: Sequence[LayerDiagnostics]) -> None:

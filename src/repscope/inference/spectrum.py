@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from repscope.engine.threads import one_blas_thread
 from repscope.inference.observer import FARTHEST, FARTHEST_SHARE, SAMPLE, Floats, Integers, LayerRecord, Observer
+from repscope.measures.kernels import center_gram, minimum_examples
 
 DOMINANCE = 0.5
 """Share of the squared Gram matrix that a hundredth of the examples brings in. CKA of a layer with itself without them
@@ -171,6 +174,53 @@ class Spectrum:
         best = int(np.argmax(between))
         share = float(mass[best] / n)
         return min(share, 1 - share), float(between[best] / (w @ (t - mean) ** 2))
+
+
+def cka_without(observer: Observer, rows: Sequence[int]) -> tuple[Floats, int]:
+    """Unbiased linear CKA of all pairs of layers (L, L) without some examples, and the number of those it comes from.
+
+    From the sample, so it is exact (for single-precision features) where that holds all examples and no layer is
+    sketched. NaN where a layer does not vary.
+
+    Args:
+        observer: What was seen.
+        rows: The examples to be left out.
+
+    References:
+        Nguyen, Raghu & Kornblith 2022: layers of large networks are alike by a few dominant examples.
+    """
+    kept = used_examples(observer)
+    kept = kept[~np.isin(observer.sample_rows[kept], list(rows))]
+    layers, m = observer.layers, kept.size
+    if m < minimum_examples("unbiased"):
+        return np.full((len(layers), len(layers)), np.nan), m
+    entries = np.triu_indices(m, k=1)
+    products = np.empty((len(layers), entries[0].size), dtype=np.float32)
+    selves = np.empty(len(layers))
+    with one_blas_thread(), np.errstate(all="ignore"):
+        for index, layer in enumerate(layers):
+            first, second = (center_gram(gram, "unbiased") for gram in _grams(layer.sample[kept], layer.sketched_to))
+            # Products of two sketches of one layer have no errors in common; those of two layers neither.
+            selves[index] = float((first[entries] * second[entries]).sum())
+            both = (first[entries] + second[entries]) / 2
+            unit = math.sqrt(selves[index]) if selves[index] > 0 else math.nan
+            products[index] = both / unit
+        found = np.asarray(products @ products.T, dtype=np.float64)
+    np.fill_diagonal(found, np.where(selves > 0, 1.0, np.nan))
+    return found, m
+
+
+def _grams(features: Floats, sketched_to: int) -> tuple[Floats, Floats]:
+    """Products of centred features in a common unit, twice; of two sketches, one of each."""
+    features = features - features.mean(axis=0)
+    largest = float(np.abs(features).max())
+    if largest > 0:
+        features = features / largest
+    if not sketched_to:
+        gram = _gram(features)
+        return gram, gram
+    halves = np.split(features, 2, axis=1)
+    return _gram(halves[0]), _gram(halves[1])
 
 
 def used_examples(observer: Observer) -> Integers:

@@ -1,0 +1,79 @@
+"""What do the diagnostics of every layer add to a comparison, in time and in memory?
+
+    python -m benchmarks.diagnostics [--rounds 5]
+
+The same comparisons with an observer that looks and with one that is blind, in turn, in one process. Takes a few
+minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+import repscope
+from benchmarks.networks import resnet18
+from benchmarks.timing import in_turn
+from repscope.inference.observer import Observer, expected_bytes
+
+
+@contextlib.contextmanager
+def blind() -> Iterator[None]:
+    """Comparisons without diagnostics."""
+    nothing = mock.Mock(return_value=None)
+    with (
+        mock.patch.multiple(Observer, fit=nothing, begin=nothing, layer=nothing, end=nothing),
+        mock.patch("repscope.job.with_diagnostics", lambda results, *_: list(results)),
+    ):
+        yield
+
+
+def compared(*subjects: Any, **settings: Any) -> Callable[[], object]:
+    def work() -> object:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return repscope.compare(*subjects, progress=False, **settings)
+
+    return work
+
+
+def cases() -> dict[str, tuple[Callable[[], object], list[int], int]]:
+    rng = np.random.default_rng(0)
+    found = {}
+    for layers, n, p in ((18, 1000, 2048), (18, 4000, 2048), (9, 2000, 8192), (40, 5000, 64)):
+        arrays = {f"layer{i}": rng.standard_normal((n, p), np.float32) for i in range(layers)}
+        found[f"{layers} arrays of {n} × {p}"] = (compared(arrays), [p] * layers, n)
+    model, images = resnet18(0).eval(), torch.randn(512, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    names = resnet18(0).main_layers
+    widths = [int(x.shape[1]) for x in repscope.representations(model, images[:2], names).values()]
+    for pairs in ("all", "batch"):
+        work = compared(model, data=images, layers=names, pairs=pairs, batch_size=128)
+        found[f"ResNet-18, 512 images, pairs={pairs!r}"] = (work, widths, 512)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    for name, (work, widths, n) in cases().items():
+
+        def without(work: Callable[[], object] = work) -> object:
+            with blind():
+                return work()
+
+        times = in_turn({"without": without, "with": work}, rounds, patience=60.0)
+        ratio = times["with"].median / times["without"].median
+        memory = expected_bytes(widths, n) / 2**20
+        print(f"{name:<40} {times['without'].median:7.2f} s  with diagnostics × {ratio:.3f}, {memory:4.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
