@@ -30,7 +30,7 @@ ALLOWED = {
     "store": {"errors"},
     "comparison": {"errors", "_container", "_frames", "_student"},
     "plot": {"errors", "comparison"},
-    "report": {"errors", "comparison", "_container"},
+    "report": {"errors", "comparison", "plot", "_container"},
 }
 ABOVE_COMPARE = {"studies", "cli", "loading", "weights", "__main__"}
 DEFERRED = {"comparison": {"plot", "report"}}

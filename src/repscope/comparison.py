@@ -399,6 +399,12 @@ class Comparison:
             parts.append(f"{len(self.warnings)} warning{'s' if len(self.warnings) > 1 else ''}")
         return f"Comparison({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        """The heat map and the warnings, for notebooks."""
+        from repscope.report.notebook import notebook_html
+
+        return notebook_html(self)
+
     def __str__(self) -> str:
         lines = [repr(self), *(f"  warning: {text}" for text in self.warnings)]
         if max(self.values.shape) <= _PRINTED_LAYERS:

@@ -157,7 +157,11 @@ def test_too_many_scores_become_an_image(tmp_path):
     path = comparison(ridge(side)).to_html(tmp_path / "r.html")
     frame = data_of(path)["frames"][0]
     assert frame["arrays"] == {}
-    assert sum(tile["width"] * tile["height"] for tile in frame["tiles"]) == side**2
+    covered = np.zeros((side, side), dtype=bool)
+    for tile in frame["tiles"]:
+        covered[tile["y"] : tile["y"] + tile["height"], tile["x"] : tile["x"] + tile["width"]] = True
+    assert covered.all()
+    assert len(frame["tiles"]) == 4
     assert len(frame["best"]) == side
     small = data_of(comparison().to_html(tmp_path / "s.html"))["frames"][0]
     assert small["tiles"] is None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from repscope.comparison import Comparison
 
-TILE = 256
+TILE = 512
 _UNDEFINED = 255  # the last colour of the palette
 
 
@@ -27,13 +27,7 @@ def tiles(comparison: Comparison) -> list[dict[str, Any]]:
     Returns:
         For each tile its first column and row, its width and height in layers, and its image as a data URI.
     """
-    low, high = comparison.scale
-    share = (np.clip(comparison.values, low, high) - low) / (high - low)
-    if comparison.kind == "distance":
-        share = 1.0 - share
-    defined = ~np.isnan(share)
-    indices = np.full(share.shape, _UNDEFINED, dtype=np.uint8)
-    indices[defined] = np.rint(share[defined] * (_UNDEFINED - 1)).astype(np.uint8)
+    indices = _indices(comparison)
     colors = palette()
     rows, columns = indices.shape
     return [
@@ -46,8 +40,26 @@ def tiles(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for y in range(0, rows, TILE)
         for x in range(0, columns, TILE)
-        for part in [indices[y : y + TILE, x : x + TILE]]
+        # One layer more than the tile: neighbours overlap, or the browser would show a seam between them.
+        for part in [indices[y : y + TILE + 1, x : x + TILE + 1]]
     ]
+
+
+def whole(comparison: Comparison) -> bytes:
+    """The heat map as one PNG of one pixel a score, layer 1 of both axes at bottom left."""
+    return png(_indices(comparison)[::-1], palette())
+
+
+def _indices(comparison: Comparison) -> npt.NDArray[np.uint8]:
+    """Place of each score in the palette."""
+    low, high = comparison.scale
+    share = (np.clip(comparison.values, low, high) - low) / (high - low)
+    if comparison.kind == "distance":
+        share = 1.0 - share
+    defined = ~np.isnan(share)
+    indices = np.full(share.shape, _UNDEFINED, dtype=np.uint8)
+    indices[defined] = np.rint(share[defined] * (_UNDEFINED - 1)).astype(np.uint8)
+    return indices
 
 
 def palette() -> npt.NDArray[np.uint8]:

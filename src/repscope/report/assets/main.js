@@ -64,6 +64,7 @@ function frameChanged() {
   const index = DATA.frames.indexOf(frame);
   document.querySelectorAll(".notes").forEach((notes) => (notes.hidden = notes.dataset.frame !== String(index)));
   describe(frame);
+  for (const id of ["map-controls", "search-choice"]) byId(id).hidden = frame.tiles !== null;
   fillModels(frame);
   fillOverview(frame);
   if (state.pair && (state.pair.row >= frame.rows.layers.length || state.pair.column >= frame.width)) state.pair = null;

@@ -1,0 +1,185 @@
+"""The page in a real browser: what a reader does, and what the page does then."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from repscope import report
+from repscope.report.payload import INTERACTIVE_SCORES
+from tests.comparison.examples import comparison, ridge
+
+NAMES = ("stem", "layer1.conv1", "layer1.conv2", "layer2.conv1", "layer2.conv2", "head")
+
+
+def two(**fields):
+    spectra = {"spectrum": [0.6, 0.3, 0.1], "participation_ratio": 2.25, "dominant_rows": []}
+    values = ridge(6) + 0.05 * np.eye(6)
+    given = {
+        "rows": NAMES,
+        "columns": NAMES,
+        "n": 512,
+        "null_mean": np.full((6, 6), 0.011),
+        "null_sd": np.full((6, 6), 0.002),
+        "p_values": np.where(values > 0.3, 1e-4, 0.5),
+        "standard_errors": np.full((6, 6), 0.01),
+        "diagnostics": {model: dict.fromkeys(NAMES, spectra) for model in ("net a", "net b")},
+    }
+    return comparison(values, **(given | fields))
+
+
+def point(page, row, column):
+    """Where a cell of the heat map is on the screen, by its place among those shown."""
+    page.locator("#heatmap").scroll_into_view_if_needed()
+    return page.evaluate(
+        """([row, column]) => {
+            const plot = document.getElementById("heatmap");
+            const { xaxis, yaxis } = plot._fullLayout;
+            const box = plot.getBoundingClientRect();
+            return [box.left + xaxis._offset + xaxis.d2p(column), box.top + yaxis._offset + yaxis.d2p(row)];
+        }""",
+        [row, column],
+    )
+
+
+def shown(page):
+    return page.evaluate("() => document.getElementById('heatmap').data[0].z.map((line) => line.length)")
+
+
+def test_hover_says_what_a_cell_is(visit, tmp_path):
+    page = visit(two().to_html(tmp_path / "r.html"))
+    page.mouse.move(*point(page, 1, 2))
+    said = page.locator("#tooltip").inner_text()
+    value = two().values[1, 2]
+    for text in ("layer1.conv1", "layer1.conv2", "net a", "net b", f"{value:.3f}", "0.011 ± 0.002", "n = 512"):
+        assert text in said, said
+    assert f"{value - 0.0196:.3f} to {value + 0.0196:.3f}" in said
+
+
+def test_a_click_fixes_a_pair_and_shows_what_is_known_of_it(visit, tmp_path):
+    page = visit(two().to_html(tmp_path / "r.html"))
+    page.mouse.click(*point(page, 3, 4))
+    panel = page.locator("#pair")
+    assert panel.locator(".score").inner_text() == f"{two().values[3, 4]:.3f}"
+    assert panel.locator(".ranked .name").first.inner_text() == "layer2.conv1"
+    assert panel.locator(".spectrum .scatterlayer .trace").count() == 2
+    assert "Participation ratio" in panel.inner_text()
+    assert "Dominant rows" not in panel.inner_text()
+    page.locator("#heatmap").focus()
+    page.keyboard.press("ArrowRight")
+    assert panel.locator(".score").inner_text() == f"{two().values[3, 5]:.3f}"
+    page.keyboard.press("Escape")
+    assert "At a glance" in panel.inner_text()
+
+
+def test_search_order_and_threshold_change_what_is_shown(visit, tmp_path):
+    page = visit(two().to_html(tmp_path / "r.html"))
+    assert shown(page) == [6] * 6
+    page.fill("#search", "*.conv1")
+    assert shown(page) == [2, 2]
+    assert "2 of 6 rows" in page.locator("#count").inner_text()
+    page.fill("#search", "")
+    page.evaluate(
+        "() => { const t = document.getElementById('threshold'); t.value = 500; t.dispatchEvent(new Event('input')); }"
+    )
+    page.wait_for_function("() => /of 36 pairs/.test(document.getElementById('count').textContent)")
+    expected = int((two().values >= 0.5).sum())
+    assert f"{expected} of 36 pairs" in page.locator("#count").inner_text()
+    page.check("#chance")
+    assert f"{expected} of 36 pairs" in page.locator("#count").inner_text()
+
+
+def test_order_by_similarity_puts_a_shuffled_axis_right(visit, tmp_path):
+    shuffled = [3, 0, 5, 1, 4, 2]
+    values = ridge(6)[shuffled]
+    page = visit(comparison(values, rows=tuple(NAMES[i] for i in shuffled), columns=NAMES).to_html(tmp_path / "r.html"))
+    page.select_option("#order", "similarity")
+    z = np.array(page.evaluate("() => document.getElementById('heatmap').data[0].z"))
+    assert (z.argmax(axis=1) == np.arange(6)).all() or (z.argmax(axis=1) == np.arange(6)[::-1]).all()
+
+
+def test_measures_and_models_can_be_switched(visit, tmp_path):
+    names = tuple(f"l{i}" for i in range(3)) * 3
+    models = ("a",) * 3 + ("b",) * 3 + ("c",) * 3
+    values = (ridge(9) + ridge(9).T) / 2
+    np.fill_diagonal(values, 1.0)
+    many = comparison(values, rows=names, columns=names, row_model=models, column_model=models)
+    page = visit(report.write(tmp_path / "r.html", {"first": many, "second": two()}))
+    assert page.locator("#overview h2").is_visible()
+    page.select_option("#row-model", label="c")
+    page.select_option("#column-model", label="a")
+    z = np.array(page.evaluate("() => document.getElementById('heatmap').data[0].z"))
+    np.testing.assert_allclose(z, many.between("c", "a").values)
+    page.select_option("#column-model", label="all models")
+    assert shown(page) == [9] * 9
+    page.select_option("#measure", label="second")
+    assert shown(page) == [6] * 6
+    assert page.locator("#overview").is_hidden()
+
+
+def test_the_slider_goes_through_the_steps_of_training(visit, tmp_path):
+    steps = {step: two(n=step + 100) for step in (0, 50, 900)}
+    page = visit(report.write(tmp_path / "r.html", steps))
+    assert page.locator("#step-value").inner_text() == "900"
+    page.locator("#step").fill("0")
+    assert page.locator("#step-value").inner_text() == "0"
+    assert "100 examples" in page.locator("#subtitle").inner_text()
+
+
+def test_the_table_downloads_with_every_digit(visit, tmp_path):
+    odd = two(rows=('a "quoted", name', *NAMES[1:]))
+    page = visit(odd.to_html(tmp_path / "r.html"))
+    page.locator("#scores").scroll_into_view_if_needed()
+    with page.expect_download() as waiting:
+        page.click("#download-csv")
+    assert waiting.value.suggested_filename == "cka.csv"
+    waiting.value.save_as(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 36
+    found = {(line["row layer"], line["column layer"]): float(line["score"]) for line in lines}
+    for i, row in enumerate(odd.row_layers):
+        for j, column in enumerate(odd.column_layers):
+            assert found[row, column] == odd.values[i, j]
+    scores = [float(line["score"]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_is_drawn_in_both_schemes(visit, tmp_path, scheme):
+    page = visit(two().to_html(tmp_path / "r.html"), scheme=scheme)
+    for name in ("correspondence", "depth", "scores"):
+        page.locator(f"#{name}").scroll_into_view_if_needed()
+    page.wait_for_selector("#depth-plot .scatterlayer .trace")
+    assert page.locator("#correspondence-plot .shapelayer path").count() == 6
+    background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") != background
+
+
+def test_hostile_names_are_text_in_every_view(visit, tmp_path):
+    bad = '<img src=x onerror="document.title=1">'
+    rows = (bad, "</script><b>b</b>", "c\ud800", "d", "e", "f")
+    page = visit(
+        two(rows=rows, columns=rows, row_model=bad, warnings=(bad,), diagnostics={}).to_html(tmp_path / "r.html")
+    )
+    page.mouse.move(*point(page, 0, 0))
+    assert bad in page.locator("#tooltip").inner_text()
+    page.mouse.click(*point(page, 0, 1))
+    for name in ("correspondence", "depth", "scores"):
+        page.locator(f"#{name}").scroll_into_view_if_needed()
+    page.wait_for_selector("#depth-plot .scatterlayer .trace")
+    assert page.locator("body img").count() == 0
+    assert page.locator("#layers b b, #pair b b").count() == 0
+    assert page.title() != "1"
+
+
+def test_too_many_layers_come_as_an_image_that_says_so(visit, tmp_path):
+    side = int(INTERACTIVE_SCORES**0.5) + 1
+    page = visit(comparison(ridge(side)).to_html(tmp_path / "r.html"))
+    page.wait_for_selector("#heatmap image")
+    assert page.locator("#heatmap image").count() == 4
+    assert "drawn as an image" in page.locator("#banner").inner_text()
+    assert page.locator("#correspondence").is_hidden()

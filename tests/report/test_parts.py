@@ -1,0 +1,140 @@
+"""What the page is made of: order of layers, overview of models, citations, images, the notebook's view."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from repscope.report import citations, order
+from repscope.report.images import palette, png, whole
+from repscope.report.overview import classical_scaling, layer_scores, maps, mean_best_match, metric_of, overview
+from tests.comparison.examples import comparison, ridge
+
+
+def models(values, count, **fields):
+    size = len(values) // count
+    names = tuple(f"l{i}" for i in range(size)) * count
+    owner = tuple(f"m{k}" for k in range(count) for _ in range(size))
+    return comparison(values, rows=names, columns=names, row_model=owner, column_model=owner, **fields)
+
+
+def test_similar_rows_and_columns_come_next_to_each_other(rng):
+    values = ridge(9, 7)
+    rows, columns = rng.permutation(9), rng.permutation(7)
+    found = order.by_similarity(values[np.ix_(rows, columns)])
+    orders = rows[found[0]], columns[found[1]]
+    assert all((np.diff(axis) == 1).all() or (np.diff(axis) == -1).all() for axis in orders)
+
+
+def test_scores_that_say_nothing_keep_the_order_of_execution():
+    assert order.by_similarity(np.full((3, 4), 0.5)) == ([0, 1, 2], [0, 1, 2, 3])
+    assert order.by_similarity(np.full((2, 2), np.nan)) == ([0, 1], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ["conv1", "layer1.0.a", "layer1.1.b", "layer2.0.a", "layer2.1.b"],
+            [("conv1", 0), ("layer1", 1), ("layer2", 3)],
+        ),
+        (["h.layer.0.a", "h.layer.0.b", "h.layer.1.a", "h.layer.1.b"], [("h.layer.0", 0), ("h.layer.1", 2)]),
+        (["a", "b", "c", "d"], []),
+        (["only"], []),
+    ],
+)
+def test_blocks_are_read_from_the_names(names, expected):
+    assert order.blocks(names) == expected
+
+
+def test_mean_best_match_of_two_models():
+    values = [[1.0, 0.2, 0.5, 0.7], [0.2, 1.0, np.nan, 0.4], [0.1, 0.3, 1.0, 0.0], [np.nan, np.nan, 0.6, 1.0]]
+    np.testing.assert_allclose(mean_best_match(models(values, 2)), [[1.0, 0.55], [0.3, 1.0]])
+    far = mean_best_match(models(values, 2, kind="distance"))
+    np.testing.assert_allclose(far, [[0.2, 0.45], [0.1, 0.3]])
+
+
+def test_layer_scores_take_the_layers_that_all_models_have():
+    given = models(np.arange(16.0).reshape(4, 4), 2)
+    scores = layer_scores(given)
+    np.testing.assert_array_equal(scores["l1"], [[5, 7], [13, 15]])
+    partly = comparison(np.arange(4.0).reshape(2, 2), rows=("a", "b"), columns=("b", "c"))
+    assert list(layer_scores(partly)) == ["b"]
+
+
+def test_scaling_finds_points_of_a_plane_again(rng):
+    points = rng.normal(size=(7, 2))
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    found = classical_scaling(distances)
+    again = np.linalg.norm(found.points[:, None] - found.points[None], axis=-1)
+    np.testing.assert_allclose(again, distances, atol=1e-12)
+    assert found.share == pytest.approx(1.0)
+
+
+def test_the_metrics_obey_the_triangle_inequality(rng):
+    import repscope
+
+    base = rng.normal(size=(30, 4))
+    given = {f"m{k}": {"l": base @ rng.normal(size=(4, 4)) + rng.normal(size=(30, 4))} for k in range(6)}
+    measures = [
+        repscope.configure("cka"),
+        repscope.configure("cka", estimator="biased"),
+        *(repscope.configure("procrustes", kind=kind) for kind in ("angle", "distance", "squared", "cosine")),
+    ]
+    for label, result in repscope.compare(given, measure=measures).items():
+        d = maps(result)["l"].distances
+        assert (d[:, None, :] <= d[:, :, None] + d[None, :, :] + 1e-6).all(), label
+        assert not np.allclose(d, 0)
+
+
+def test_measures_without_a_metric_have_no_map():
+    values = np.eye(3)
+    assert metric_of(models(values, 3, measure="cca")) is None
+    assert overview(models(values, 3, measure="cca"))["maps"] == {}
+    assert set(overview(models(values, 3))["maps"]) == {"all layers", "l0"}
+    assert overview(comparison()) is None
+
+
+def test_each_work_is_cited_once():
+    text = citations.bibtex(["Kornblith, Norouzi 2019, eq. 4", "Kornblith et al. 2019, App. D", "Björck & Golub 1973"])
+    assert re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE) == ["kornblith2019", "bjorck1973", "repscope"]
+    assert "Similarity of Neural Network Representations Revisited" in text
+
+
+def test_braces_of_an_unknown_reference_do_not_break_the_entry():
+    entry = citations.bibtex(["Ünknown {} 2001"]).split("\n\n")[0]
+    assert entry.count("{") == entry.count("}") == 2
+
+
+def test_images_are_what_pillow_reads():
+    image = pytest.importorskip("PIL.Image")
+    indices = np.array([[0, 255, 7], [3, 2, 1]], dtype=np.uint8)
+    read = image.open(io.BytesIO(png(indices, palette())))
+    np.testing.assert_array_equal(np.asarray(read), indices)
+    np.testing.assert_array_equal(np.asarray(read.convert("RGB")), palette()[indices])
+    first = image.open(io.BytesIO(whole(comparison([[0.0, 1.0], [np.nan, 0.5]]))))
+    np.testing.assert_array_equal(np.asarray(first), [[255, 127], [0, 254]])
+
+
+def test_a_notebook_shows_the_heat_map_and_the_warnings():
+    pytest.importorskip("matplotlib")
+    text = comparison(n=12, row_model="<b>a</b>", warnings=("few & bad",))._repr_html_()
+    assert "few &amp; bad" in text
+    assert "&lt;b&gt;a&lt;/b&gt;" in text
+    assert "12 examples" in text
+    picture = re.search(r'src="data:image/png;base64,([^"]+)"', text)
+    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+
+
+def test_a_notebook_without_matplotlib_says_how_to_install_it(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("matplotlib", "repscope.plot"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = comparison()._repr_html_()
+    assert "repscope[plot]" in text
+    assert "pixelated" in text
