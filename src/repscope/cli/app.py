@@ -399,7 +399,7 @@ def _reproduce(
     ] = _Scale.TINY,
     list_all: Annotated[bool, typer.Option("--list", help="Print the studies and leave.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Files of CIFAR-10 and CIFAR-100, for small and paper.")
+        Path | None, typer.Option(metavar="DIR", help="Files of CIFAR or Multi30k, for small and paper.")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data from their authors.")] = False,
     output: Annotated[

@@ -14,6 +14,8 @@ from repscope.studies.datasets import NAMES, load_images
 from repscope.studies.zoo.runner import trained
 from repscope.studies.zoo.spec import ARCHITECTURES, NetworkSpec, Recipe
 
+_OF_IMAGES = [name for name in ARCHITECTURES if name != "translator"]
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells expect it."""
 
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m repscope.studies.zoo", description="Train networks of the studies."
     )
-    parser.add_argument("--network", required=True, choices=ARCHITECTURES)
+    parser.add_argument("--network", required=True, choices=_OF_IMAGES)
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="e.g. depth=18; repeatable")
     parser.add_argument("--data", required=True, choices=NAMES)
     parser.add_argument("--data-dir", help="folder of the data set or its parent")
