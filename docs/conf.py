@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
     "sphinx_gallery.gen_gallery",
+    "plain_bars",
     "catalogue",
     "commands",
     "no_requests",
