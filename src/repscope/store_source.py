@@ -166,6 +166,11 @@ def check_same_examples(stores: Sequence[tuple[str, Store]]) -> None:
     first_name, first = stores[0]
     for name, store in stores[1:]:
         pair = f"{first_name} and {name}"
+        if first.settings.get("tokenizer") != store.settings.get("tokenizer"):
+            raise InputError(
+                f"compare: stores of single tokens must be made by one tokenizer, got two in {pair}. Capture with "
+                "reduce='words' or 'characters', or sentences with reduce='mean'."
+            )
         if store.n != first.n:
             unfinished = [n for n, s in ((first_name, first), (name, store)) if not s.complete]
             hint = f" {' and '.join(unfinished)} is not complete: finish capturing." if unfinished else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,7 @@ def words_by_hand(sentences: tuple[str, ...], spans: Any, states: list[Tensor]) 
     return rows
 
 
+@pytest.mark.filterwarnings("ignore::repscope.errors.DiagnosticWarning")  # signs in one token are alike
 class TestWordsAndCharacters:
     @pytest.mark.parametrize("kind", ["bert", "gpt2"])
     def test_words_are_the_means_of_their_tokens(self, kind: str) -> None:
@@ -250,7 +252,7 @@ class TestWordsAndCharacters:
         with pytest.warns(CaptureWarning, match=r"every word or character must have a token in each model"):
             result = compare({"a": a, "b": b}, data=Sentences(*strange), layers="residual", reduce="words")
         assert result.n == sum(len(sentence.split()) for sentence in SENTENCES) + 2
-        assert len(result.warnings) == 1
+        assert sum("must have a token in each model" in text for text in result.warnings) == 1
 
     def test_needs_text_and_a_tokenizer_with_offsets(self) -> None:
         with pytest.raises(CaptureError, match=r"reduce='words' must be used on text that is tokenized here"):
@@ -259,12 +261,26 @@ class TestWordsAndCharacters:
             Tokens(None, None, Text(("a",), None)).units("words")
 
 
+@pytest.mark.filterwarnings("ignore::repscope.errors.DiagnosticWarning")  # [CLS] of random weights hardly varies
 class TestNeverMisaligned:
     @pytest.mark.parametrize("reduce", ["tokens", "sample:2"])
     def test_different_tokens_are_refused(self, reduce: str) -> None:
         a, b = text_model("bert"), text_model("gpt2")
         with pytest.raises(CaptureError, match=r"different ones for a and b: \d+ and \d+ in 'Two men.*reduce='words'"):
             compare({"a": a, "b": b}, data=Sentences(*SENTENCES), layers="residual", reduce=reduce)
+
+    def test_functions_that_give_tokens_are_tokens(self) -> None:
+        def tokens(x: Tensor, mask: Tensor | None) -> Tensor:
+            assert mask is not None
+            return x[mask][:20]
+
+        def sentences(x: Tensor, mask: Tensor | None) -> Tensor:
+            return x[:, 0]
+
+        a, b = text_model("bert"), text_model("gpt2")
+        with pytest.raises(CaptureError, match="models must have the same tokens where single tokens are the examples"):
+            compare({"a": a, "b": b}, data=Sentences(*SENTENCES), layers="residual", reduce=tokens)
+        assert compare({"a": a, "b": b}, data=Sentences(*SENTENCES), layers="residual", reduce=sentences).n == 6
 
     def test_also_where_their_numbers_agree(self) -> None:
         a, b, data = text_model("gpt2"), text_model("gpt2"), Sentences(*SENTENCES)
@@ -342,6 +358,22 @@ class TestTextModel:
         model = TextModel(language.gpt2(vocab_size=20), language.byte_pairs())
         with pytest.raises(InputError, match=r"tokenizer must belong to the model, got token \d+ .* knows 20 tokens"):
             model.tokenize(["A dog runs."])
+
+    def test_a_tokenizer_is_known_again(self) -> None:
+        model = text_model("bert")
+        again = copy.deepcopy(model)
+        model.tokenize(list(SENTENCES))
+        again.truncate = True
+        again.tokenize(["snow"])
+        assert model.tokenizer_fingerprint == again.tokenizer_fingerprint != text_model("gpt2").tokenizer_fingerprint
+
+    def test_a_model_that_returns_no_hidden_states(self) -> None:
+        class Counts(torch.nn.Module):
+            def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+                return attention_mask.sum(1)
+
+        with pytest.raises(CaptureError, match=r"got none with a floating-point output .* Name others with layers="):
+            captured(TextModel(Counts(), language.byte_pairs()), ["A dog."], "mean", None)
 
     def test_batches_of_sentences(self) -> None:
         assert [len(batch) for batch in batches(Sentences(*SENTENCES), batch_size=4)] == [4, 2]

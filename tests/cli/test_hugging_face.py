@@ -66,6 +66,29 @@ def test_one_model_by_itself_and_as_a_store(checkpoints, repscope):
     np.testing.assert_allclose(json.loads(stored.out)["values"], json.loads(done.out)["values"], rtol=1e-6)
 
 
+def test_stores_of_two_tokenizers(checkpoints, repscope, fails, workplace):
+    def capture(name, reduce, text="sentences.txt"):
+        words = ["--data", f"text:{text}", "--layers", "residual", "--reduce", reduce, "-o", f"{name}-{reduce}", "-q"]
+        return repscope("capture", f"hf:{checkpoints}/{name}", *words)
+
+    for reduce in ("tokens", "words"):
+        for name in ("step-100", "step-200", "bert"):
+            assert capture(name, reduce).code == 0
+    assert repscope("compare", "step-100-tokens", "step-200-tokens", "-q").code == 0
+    assert "stores of single tokens must be made by one tokenizer" in fails("compare", "step-100-tokens", "bert-tokens")
+    stored = repscope("compare", "step-100-words", "bert-words", "--json")
+    specs = [f"hf:{checkpoints}/step-100", f"hf:{checkpoints}/bert", "--data", "text:sentences.txt"]
+    direct = repscope("compare", *specs, "--layers", "residual", "--reduce", "words", "--json")
+    for key in ("values", "n"):
+        np.testing.assert_allclose(json.loads(stored.out)[key], json.loads(direct.out)[key], rtol=1e-6)
+    (workplace / "strange.txt").write_text("one \x00 two\nthree\n")
+    done = capture("bert", "words", "strange.txt")
+    assert done.code == 2
+    done = repscope("capture", f"hf:{checkpoints}/bert", "--data", "text:strange.txt", "--reduce", "words", "-o", "new")
+    assert "every one of the words must have a token to be stored" in done.err
+    assert "got none for '\\x00' in 'one" in done.err
+
+
 def test_long_sentences_are_cut_only_when_asked(checkpoints, repscope, fails, workplace):
     (workplace / "long.txt").write_text("dog " * 100 + "\nA dog runs.\nsnow\nA tree.\n")
     words = ["compare", f"hf:{checkpoints}/step-100", "--data", "text:long.txt", "--layers", "residual"]

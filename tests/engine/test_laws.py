@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import repscope
-from repscope.engine import stream
+from repscope.engine import accumulate, stream
 from repscope.engine.accumulate import BatchSums, Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.batchwise import batch_sums
@@ -199,6 +199,21 @@ def test_moments_equal_grams(n: int, widths: tuple[int, ...]) -> None:
         np.testing.assert_allclose(hsic_of(moments, estimator), hsic_of(grams, estimator), rtol=1e-10)
 
 
+def test_moments_in_stripes_and_slices_equal_grams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accumulate, "STRIPE_ROWS", 6)  # several layers a stripe, and one by itself
+    monkeypatch.setattr("repscope.engine.exact.MOMENT_ROWS", 7)
+    rng = np.random.default_rng(5)
+    widths = (2, 3, 4, 9, 1, 5)
+    source = CutSource(related_layers(40, widths, rng), [13, 20, 7])
+    assert [rows.stop - rows.start for rows in accumulate.stripes_of(widths)] == [9, 9, 6]
+    grams, moments = exact(source, Linear()), moment_sums(source, Linear())
+    for estimator in ESTIMATORS:
+        np.testing.assert_allclose(cka_of(moments, estimator), cka_of(grams, estimator), atol=1e-10)
+    z, sums = rng.standard_normal((20, sum(widths))), MomentSums(widths)
+    sums.update(z, np.zeros((20, len(widths))))
+    np.testing.assert_allclose(sums.whole(), z.T @ z, atol=1e-12)
+
+
 def test_single_precision_moments_agree_with_double() -> None:
     rng = np.random.default_rng(0)
     layers = related_layers(300, WIDTHS, rng, np.float32)
@@ -283,7 +298,7 @@ def test_moments_of_any_split_merge(processes: int) -> None:
     def add(sums: MomentSums, rows: np.ndarray) -> None:
         z = np.concatenate([x[rows] for x in layers], axis=1)
         squares = np.stack([(x[rows] ** 2).sum(axis=1) for x in layers], axis=1)
-        sums.update(z.T @ z, z, squares)
+        sums.update(z, squares)
 
     add(whole, np.arange(70))
     for index, part in enumerate(parts):

@@ -45,6 +45,14 @@ def test_activations_that_do_not_fit_are_streamed_in_passes() -> None:
     assert planned(widths=(300, 300), n=10**6, memory=50 * MIB).route == "moments"
 
 
+def test_every_token_of_a_long_text_fits_four_gigabytes() -> None:
+    # A million tokens of a language model of 24 layers; batches of 256 sentences of 64 tokens.
+    found = planned(widths=(768,) * 24, n=10**6, batch_size=256 * 64, memory=4e9)
+    assert (found.route, found.passes) == ("moments", 1)
+    assert found.peak_bytes < 3.1e9
+    assert planned(widths=(768,) * 24, n=10**9, batch_size=256 * 64, memory=4e9).peak_bytes == found.peak_bytes
+
+
 @pytest.mark.parametrize("kernel", [planner.Linear(), RBF(0.4), Cosine()], ids=repr)
 @pytest.mark.parametrize("widths", [WIDE, (64,) * 80, (20_000,), (10,) * 300])
 def test_no_plan_exceeds_its_budget_and_more_memory_never_takes_more_passes(kernel: Any, widths: Any) -> None:

@@ -140,6 +140,26 @@ def aligned(
     return result, left_out
 
 
+def check_all_covered(prepared: Prepared, levels: frozenset[str]) -> None:
+    """Refuses words and characters without a token, where nobody can leave them out for other models, too.
+
+    Raises:
+        CaptureError: there are some; the message says the first.
+    """
+    for kind in sorted(levels & UNITS.keys()):
+        tokens = prepared.tokens.source
+        units = tokens.units(kind)
+        missing = np.flatnonzero(~units.covered)
+        if missing.size and tokens.text is not None:
+            item, number = units.names[missing[0]].tolist()
+            unit = UNITS[kind].findall(tokens.text.items[item])[number]
+            raise CaptureError(
+                f"write_store: every one of the {kind} must have a token to be stored, so that stores of other models "
+                f"have the same, got none for {unit!r} in {tokens.text.items[item][:40]!r}. Leave the sentence out, or "
+                "compare the models themselves, which leaves such cases out."
+            )
+
+
 def check_one_number_of_tokens(layers: Sequence[tuple[str, LayerInfo]], items: int) -> None:
     """Refuses a sample of tokens from layers with different numbers of them: other positions would be drawn.
 

@@ -31,7 +31,9 @@ from repscope.capture.columns import Column, WriteError, chunk_shape, sync_direc
 from repscope.capture.data import Batch as DataBatch
 from repscope.capture.data import batch_items, batches, fingerprint
 from repscope.capture.layers import Layers, unwrap
-from repscope.capture.reduce import Reduce
+from repscope.capture.prepared import check_all_covered
+from repscope.capture.reduce import TOKEN_LEVEL, Reduce, name_of
+from repscope.capture.text import TextModel
 from repscope.capture.torch import Capture, Forward
 from repscope.capture.trace import LayerInfo
 from repscope.errors import CaptureError, InputError
@@ -121,6 +123,7 @@ def write_store(
         "reduce": _described(reduce),
         "forward": _described(forward),
         "dtype": dtype,
+        "tokenizer": _tokenizer(model, reduce),
     }
     source = batches(data, batch_size=batch_size, fold_smaller_than=0)  # a store's last batch may be small
     with ExitStack() as stack:
@@ -145,6 +148,13 @@ def write_store(
                 f"({record.examples} examples) are stored; make room and call again with the same arguments to go on."
             ) from error
     return open_store(path)
+
+
+def _tokenizer(model: nn.Module, reduce: Reduce) -> str | None:
+    """What tells the tokens of two stores of one text apart, where single tokens are their examples."""
+    rules = list(reduce.values()) if isinstance(reduce, Mapping) else [reduce]
+    of_tokens = any(isinstance(how, str) and name_of(how) in TOKEN_LEVEL for how in rules)
+    return model.tokenizer_fingerprint if of_tokens and isinstance(model, TextModel) else None
 
 
 def model_fingerprint(model: nn.Module) -> str:
@@ -235,7 +245,9 @@ class _Writer:
             self._columns[name].append(values)
             rows[name] = len(values)
 
-        self._capture.run(batch, consume)
+        prepared = self._capture.prepare(batch)
+        check_all_covered(prepared, self._capture.levels)
+        self._capture.run(prepared, consume)
         if len(set(rows.values())) > 1:
             (one, n), (other, m) = next((a, b) for a in rows.items() for b in rows.items() if a[1] != b[1])
             raise CaptureError(
@@ -313,7 +325,7 @@ class _Writer:
         return narrowed
 
     def _check_settings(self, earlier: Mapping[str, Any]) -> None:
-        names = {"model": "model", "model_fingerprint": "model", "reduce": "reduce"}
+        names = {"model": "model", "model_fingerprint": "model", "reduce": "reduce", "tokenizer": "tokenizer"}
         for key, value in self.record.settings.items():
             if earlier.get(key) == value:
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +49,17 @@ class TextModel(nn.Module):
         self.model, self.tokenizer, self.truncate = model, tokenizer, truncate
         self.longest = _longest(model, tokenizer)
         self.training = model.training
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        """A hash of all that the tokenizer does; of one that doesn't tell, of its vocabulary."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            content = repr(sorted(self.tokenizer.get_vocab().items()))
+        else:
+            # Padding and truncation are as the last call left them.
+            content = json.dumps({**json.loads(backend.to_str()), "padding": None, "truncation": None}, sort_keys=True)
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def forward(self, sentences: Sequence[str]) -> Any:
         """The model's output for a batch of sentences."""

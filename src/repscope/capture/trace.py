@@ -77,8 +77,10 @@ class PlannedLayer:
 
     @property
     def level(self) -> str:
-        """The name of its reduction; empty for a function."""
-        return name_of(self.recipe.how) if isinstance(self.recipe.how, str) else ""
+        """The name of its reduction; of a function ``"tokens"``, if it doesn't give one example an item, or nothing."""
+        if isinstance(self.recipe.how, str):
+            return name_of(self.recipe.how)
+        return "" if self.info.examples_per_item == 1 else "tokens"
 
     def representation(self, output: Any, items: int | None, tokens: BatchTokens) -> Tensor:
         """The (examples, features) matrix of one batch, checked against the traced batch."""

@@ -19,6 +19,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from repscope.engine.products import times_transposed, to_numpy
+from repscope.measures._arrays import Array
 from repscope.measures._sums import CenteredSums, PairSums, hsic_normalizer
 from repscope.measures._sums import Matrix as Matrix
 from repscope.measures.kernels import Estimator
@@ -82,35 +84,67 @@ class BatchSums:
         return sums
 
 
+STRIPE_ROWS = 512
+"""Features of layers that are multiplied with those before them at a time, at least: enough for the matrix product."""
+
+
+def stripes_of(widths: Sequence[int]) -> list[slice]:
+    """Runs of whole layers of at least ``STRIPE_ROWS`` features; the last may be narrower."""
+    stripes, start, stop = [], 0, 0
+    for width in widths:
+        stop += width
+        if stop - start >= STRIPE_ROWS:
+            stripes.append(slice(start, stop))
+            start = stop
+    return [*stripes, slice(start, stop)] if stop > start else stripes
+
+
+def moment_entries(widths: Sequence[int]) -> tuple[int, int]:
+    """Numbers that the moments of layers of these widths take, and those of their largest stripe."""
+    sizes = [_stripe_size(rows) for rows in stripes_of(widths)]
+    return sum(sizes), max(sizes)
+
+
+def _stripe_size(rows: slice) -> int:
+    return int((rows.stop - rows.start) * rows.stop)
+
+
 class MomentSums:
     """Moments of the features of L layers, side by side in one matrix Z (n, P) with P = Σ p.
 
     The linear Gram matrices' sums follow from ZᵀZ, Σz, and the products of the squared lengths a (n, L) with Z and with
-    each other, so one pass gives the exact value with memory P² whatever n is. The features may be shifted by any
+    each other, so one pass gives the exact value with memory P²/2 whatever n is. The features may be shifted by any
     vector that stays the same throughout.
+
+    Of the symmetric ZᵀZ the half below the diagonal is kept, in stripes of whole layers: the rows of a stripe, and the
+    columns up to its last one.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
         self.widths = tuple(widths)
         total, layers = sum(widths), len(self.widths)
         self.n = 0
-        self.moments = np.zeros((total, total))
+        self.stripes = stripes_of(self.widths)
+        self.moments = np.zeros(sum(map(_stripe_size, self.stripes)))  # stripe by stripe, each by rows
         self.sums = np.zeros(total)
         self.square_moments = np.zeros((layers, total))
         self.square_products = np.zeros((layers, layers))
         self.square_sums = np.zeros(layers)
 
-    def update(self, moments: Matrix, features: Matrix, squares: Matrix) -> None:
+    def update(self, features: Array, squares: Array) -> None:
         """Add one batch.
 
         Args:
-            moments: ZᵀZ (P, P) of the batch.
-            features: Z (b, P), shifted.
+            features: Z (b, P), shifted, in double precision.
             squares: Squared lengths of each example in each layer (b, L).
         """
         self.n += features.shape[0]
-        self.moments += moments
-        self.sums += features.sum(axis=0, dtype=np.float64)
+        for rows, stripe in zip(self.stripes, self._stripes(), strict=True):
+            left = features[:, rows].T
+            right = left if rows.start == 0 else features[:, : rows.stop].T
+            stripe += to_numpy(times_transposed(left, right))
+        features, squares = to_numpy(features), to_numpy(squares)
+        self.sums += features.sum(axis=0)
         self.square_moments += squares.T @ features
         self.square_products += squares.T @ squares
         self.square_sums += squares.sum(axis=0)
@@ -130,7 +164,7 @@ class MomentSums:
         products = np.empty((layers, layers))
         for i, rows in enumerate(blocks):
             for j, columns in enumerate(blocks[: i + 1]):
-                moments = self.moments[rows, columns] - np.outer(self.sums[rows], mean[columns])
+                moments = self._moments(rows, columns) - np.outer(self.sums[rows], mean[columns])
                 products[i, j] = products[j, i] = np.vdot(moments, moments)
         diagonals, traces = self._squares_around(mean, blocks)
         return PairSums(
@@ -151,8 +185,8 @@ class MomentSums:
         length = np.array([mean[b] @ mean[b] for b in blocks])
         for j, columns in enumerate(blocks):
             squared[:, j] = self.square_moments[:, columns] @ mean[columns]  # Σ a_i (z'_i·mean')
-            for i, rows in enumerate(blocks):
-                moment[i, j] = mean[rows] @ self.moments[rows, columns] @ mean[columns]
+            for i, rows in enumerate(blocks[j:], start=j):
+                moment[i, j] = moment[j, i] = mean[rows] @ self._moments(rows, columns) @ mean[columns]
         sums = self.square_sums
         # Expanded product of the two quadratics, with Σ z_i·mean = n |mean|².
         diagonals = (
@@ -164,6 +198,29 @@ class MomentSums:
             - 3 * self.n * np.outer(length, length)
         )
         return diagonals, sums - self.n * length
+
+    def whole(self) -> Matrix:
+        """ZᵀZ (P, P) with both of its halves."""
+        found = np.zeros((len(self.sums), len(self.sums)))
+        for rows, stripe in zip(self.stripes, self._stripes(), strict=True):
+            found[rows, : rows.stop] = stripe
+            found[: rows.start, rows] = stripe[:, : rows.start].T
+        return found
+
+    def _stripes(self) -> list[Matrix]:
+        """The stripes as matrices, which share the memory of the moments."""
+        ends = np.cumsum([_stripe_size(rows) for rows in self.stripes])
+        return [
+            self.moments[int(end) - _stripe_size(rows) : int(end)].reshape(rows.stop - rows.start, rows.stop)
+            for rows, end in zip(self.stripes, ends, strict=True)
+        ]
+
+    def _moments(self, rows: slice, columns: slice) -> Matrix:
+        """The block of ZᵀZ for two layers, the first not before the second."""
+        for stripe, values in zip(self.stripes, self._stripes(), strict=True):
+            if rows.start < stripe.stop:
+                return values[rows.start - stripe.start : rows.stop - stripe.start, columns]
+        raise IndexError(rows)
 
     def _blocks(self) -> list[slice]:
         ends = np.cumsum(self.widths)

@@ -16,7 +16,7 @@ import numpy as np
 from repscope.engine.accumulate import Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
-from repscope.engine.products import Precision, native, times_transposed, to_numpy
+from repscope.engine.products import Precision, native, to_numpy
 from repscope.engine.stream import Fitting, Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles
 from repscope.measures._arrays import Array, widest_float
@@ -25,6 +25,9 @@ from repscope.measures.kernels import RBF, Kernel, Laplace
 
 HELD_TILE_ROWS = 512
 """Rows of the tiles into which a held block is cut, where memory allows it; more, where a batch is larger."""
+
+MOMENT_ROWS = 1024
+"""Examples of a batch that are brought to double precision and multiplied at a time."""
 
 _ALL = Shard()
 
@@ -80,20 +83,23 @@ class MomentVisitor:
         """Prepare one layer."""
         x = native(x)
         check_finite(x, self.names[index], self.shard.index + self.done * self.shard.count)
-        # The unbiased estimate is the product of moments less the diagonal's share; where one example outweighs all
-        # others, nearly all of it is subtracted, and only double precision leaves something.
-        xp = array_api_compat.array_namespace(x)
-        self.features.append(xp.astype(self.fitting.of(index, x).features(x), widest_float(xp, x), copy=False))
+        self.features.append(self.fitting.of(index, x).features(x))
 
     def end(self, rows: slice) -> None:
         """Add the batch to the sums."""
         xp = array_api_compat.array_namespace(*self.features)
-        together = xp.concat(self.features, axis=1)  # (b, P)
-        squares = xp.stack([xp.sum(f * f, axis=1) for f in self.features], axis=1)  # (b, L)
+        # The unbiased estimate is the product of moments less the diagonal's share; where one example outweighs all
+        # others, nearly all of it is subtracted, and only double precision leaves something.
+        double = widest_float(xp, self.features[0])
+        examples = self.features[0].shape[0]
+        for start in range(0, examples, MOMENT_ROWS):
+            some = slice(start, start + MOMENT_ROWS)
+            together = xp.concat([xp.astype(f[some, :], double, copy=False) for f in self.features], axis=1)  # (b, P)
+            ends = np.cumsum(self.sums.widths).tolist()
+            layers = [together[:, end - width : end] for width, end in zip(self.sums.widths, ends, strict=True)]
+            squares = xp.stack([xp.sum(z * z, axis=1) for z in layers], axis=1)  # (b, L)
+            self.sums.update(together, squares)
         self.features = []
-        columns = together.T
-        moments = to_numpy(times_transposed(columns, columns))
-        self.sums.update(moments, to_numpy(together), to_numpy(squares))
         self.done += 1
         if self.checkpoint is not None:
             self.checkpoint(self.partial(complete=False))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from repscope.engine.accumulate import moment_entries
 from repscope.engine.bandwidth import BANDWIDTH_EXAMPLES
-from repscope.engine.exact import HELD_TILE_ROWS
+from repscope.engine.exact import HELD_TILE_ROWS, MOMENT_ROWS
 from repscope.engine.products import Precision
 from repscope.engine.stream import TILE_ROWS
 from repscope.errors import InputError
@@ -205,7 +206,9 @@ class _Work:
         gram_flops = float(n) ** 2 * (total + self.layers**2 / 2)
         moment_flops = float(n) * total**2
         rows = min(n, max(2 * _SMALLEST_TILE, min(TILE_ROWS, total // 4))) if in_memory else self.batch
-        moment_bytes = 16.0 * total**2 + 16.0 * rows * total + 8.0 * rows * max(self.widths)
+        moments, stripe = moment_entries(self.widths)
+        double = min(rows, MOMENT_ROWS)
+        moment_bytes = 8.0 * (moments + stripe) + float(self.itemsize * rows * total) + 16.0 * double * total
         if isinstance(self.kernel, Linear) and _DOUBLE * moment_flops <= gram_flops and moment_bytes <= self.memory:
             reason = f"{total} features in all are few enough for products of features"
             return Plan("all", "moments", 1, 1, rows, rows, moment_flops, moment_bytes, reason)

@@ -143,7 +143,7 @@ class FeatureForm:
     def __init__(self, layers: Sequence[tuple[LayerTiles, Array]], sums: MomentSums) -> None:
         self.layers, n = layers, sums.n
         self.mean = sums.sums / n
-        self.moments = sums.moments - np.outer(sums.sums, self.mean)
+        self.moments = sums.whole() - np.outer(sums.sums, self.mean)
         self.starts = np.cumsum([0, *sums.widths])[:-1]
         chunks = [slice(start, min(start + COLUMNS, n)) for start in range(0, n, COLUMNS)]
         self.diagonal = np.empty((len(layers), n))
