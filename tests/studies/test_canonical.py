@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 import torch
 
 from repscope.measures.catalog import configure
-from repscope.studies.canonical import load, prepare, row_scores, save, scores
+from repscope.studies.canonical import load, prepare, room_of, row_scores, save, scores
 from repscope.studies.family import assembled
 from repscope.studies.table2 import INDEXES
 
@@ -104,3 +104,22 @@ def test_scores_are_put_in_their_places(rng):
     np.testing.assert_array_equal(whole[0, 1], forward)
     np.testing.assert_array_equal(whole[1, 0], backward.T)
     assert np.isnan(whole[0, 0]).all()
+
+
+def test_a_basis_of_weak_components_is_made_orthonormal(rng):
+    left, _ = np.linalg.qr(rng.standard_normal((400, 60)))
+    right, _ = np.linalg.qr(rng.standard_normal((60, 60)))
+    x = ((left - left.mean(axis=0)) * np.geomspace(1, 3e-6, 60) @ right).astype(np.float32)
+    made = layer(x)
+    assert made.basis.shape[1] > 50
+    np.testing.assert_allclose(made.basis.T @ made.basis, np.eye(made.basis.shape[1]), atol=1e-6)
+    # The leading ones are left the principal directions that they were.
+    expected = np.linalg.svd(x - x.mean(axis=0, dtype=np.float64), full_matrices=False)[0][:, :20]
+    np.testing.assert_allclose(np.abs(np.sum(expected * made.basis[:, :20].numpy(), axis=0)), 1, atol=1e-6)
+
+
+def test_the_room_of_a_layer_is_what_it_takes(pair):
+    x, _ = pair
+    made = layer(x)
+    assert made.nbytes == room_of(*x.shape)
+    assert layer(x, dtype=torch.float32).nbytes == room_of(*x.shape, torch.float32)

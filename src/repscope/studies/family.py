@@ -1,24 +1,28 @@
-"""The CCA family between networks: decompositions on disk, one pair of layers in memory.
+"""The CCA family between networks: each layer is decomposed once, and as many as fit stay in memory.
 
-Ten networks of nine layers with up to 16,384 features and 50,000 examples do not fit a memory. Each layer is
-decomposed once and written to a folder that is removed at the end; what is finished, a layer or a row of scores, is not
-done again.
+Ten networks of nine layers with up to 16,384 features and 50,000 examples do not fit a memory. Each decomposed layer is
+written to a folder that is removed at the end, and held, on the GPU where there is one, as long as the room is not
+needed for one that comes sooner. What is finished, a layer or a row of scores, is not done again.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repscope._progress import track
 from repscope.compare import representations
+from repscope.engine.plan import available_memory
 from repscope.engine.products import flops_per_second
+from repscope.errors import InputError
+from repscope.sources import free_memory
+from repscope.studies._shelf import Shelf
 from repscope.studies.folder import replaced
 from repscope.studies.page import duration
 
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
     from repscope.studies.canonical import CanonicalLayer
     from repscope.studies.study import Context
+
+Place: TypeAlias = tuple[str, str]
+"""Network and layer."""
 
 WORTH_SAYING = 60.0
 """Seconds from which on the time to expect is told."""
@@ -63,17 +70,29 @@ def pairs_of_networks(
 
     Returns:
         For each pair, index to an array (2, row layers, column layers): s(row, column) and s(column, row).
+
+    Raises:
+        InputError: Neither the disk nor the memory has room for the decomposed layers.
     """
-    from repscope.studies.canonical import row_scores
+    from repscope.studies.canonical import room_of, row_scores
     from repscope.studies.networks import representation_layers
 
     if layers is None:
         layers = {name: representation_layers(model) for name, model in models.items()}
     capture = {"reduce": "flatten"} if capture is None else capture
     examples = len(data) if examples is None else examples
-    bases = _Bases(context, models, data, variances, capture, layers if together else None)
     rows = [(a, b, layer) for a, b in pairs for layer in layers[a]]
-    if expected := _expected(models, layers, data, examples, pairs, capture):
+    widths = _widths(models, layers, data, capture)
+    uses = [
+        place
+        for a, b, layer in rows
+        if not context.folder.has(_part(a, b, layer))
+        for place in ((a, layer), *((b, other) for other in layers[b]))
+    ]
+    bases = _Bases(context, models, data, variances, capture, layers if together else None)
+    rooms = {(name, layer): room_of(examples, p, bases.dtype) for name in models for layer, p in widths[name].items()}
+    bases.expect(uses, rooms)
+    if expected := _expected(models, widths, examples, pairs):
         context.say(
             f"CCA family of {len(models)} networks on {examples:,} examples: about {duration(expected)} to expect"
         )
@@ -82,9 +101,9 @@ def pairs_of_networks(
 
         def compute(a: str = a, b: str = b, layer: str = layer) -> dict[str, Any]:
             with context.timed("CCA family"):
-                return row_scores(bases[a, layer], bases.all_of(b, layers[b]))
+                return row_scores(bases.take((a, layer)), (bases.take((b, other)) for other in layers[b]))
 
-        found[a, b].append(context.folder.kept(f"cca-family-{a}-{b}-{layer}".replace(" ", "-"), compute))
+        found[a, b].append(context.folder.kept(_part(a, b, layer), compute))
     bases.remove()
     return {
         pair: {index: np.array([row[index] for row in tables]).swapaxes(0, 1) for index in tables[0]}
@@ -114,8 +133,13 @@ def assembled(
     return scores
 
 
+def _part(a: str, b: str, layer: str) -> str:
+    """Name under which a row of scores is kept."""
+    return f"cca-family-{a}-{b}-{layer}".replace(" ", "-")
+
+
 class _Bases:
-    """Decomposed layers by network and layer, each made when it is first needed and kept on disk."""
+    """Decomposed layers by network and layer, each made when it is first needed and kept until the end."""
 
     def __init__(
         self,
@@ -128,58 +152,92 @@ class _Bases:
     ) -> None:
         import torch
 
-        self._context, self._models, self._data, self._variances = context, models, data, variances
+        self.dtype: torch.dtype = getattr(torch, context["cca_precision"])
+        self._models, self._data, self._variances = models, data, variances
         self._capture, self._together = capture, together
-        self._dtype = getattr(torch, context["cca_precision"])
-        self._folder = context.folder.path / "bases"
+        self._results = context.folder.path
+        self._folder = self._results / "bases"
 
-    def __getitem__(self, place: tuple[str, str]) -> CanonicalLayer:
+    def expect(self, uses: Sequence[Place], rooms: Mapping[Place, int]) -> None:
+        """Find the room for what will be taken, before anything is done.
+
+        Args:
+            uses: Network and layer, in the order in which they will be taken.
+            rooms: Bytes of each.
+        """
+        needed = sum(rooms[place] for place in set(uses) if not self._file(place).exists())
+        memory = min(_free(model) for model in self._models.values()) / 2
+        disk = shutil.disk_usage(self._results).free
+        self._on_disk = needed <= disk
+        if not self._on_disk and needed > memory:
+            raise InputError(
+                f"reproduce: the decomposed layers of {len(self._models)} networks must fit the disk, or half of the "
+                f"free memory, got {needed / 2**30:.3g} GiB of them for {disk / 2**30:.3g} GiB in '{self._results}' "
+                f"and {memory / 2**30:.3g} GiB. Lower the number of networks or images of the CCA family, or choose "
+                "another -o."
+            )
+        self._shelf = Shelf(self._fetch, lambda layer: layer.nbytes, memory, uses)
+
+    def take(self, place: Place) -> CanonicalLayer:
+        """The next layer of the uses."""
+        return self._shelf.take(place)
+
+    def _fetch(self, place: Place) -> CanonicalLayer:
         from repscope.studies.canonical import load, prepare, save
 
         name, layer = place
-        path = self._file(name, layer)
-        if not path.exists():
-            self._folder.mkdir(exist_ok=True)
-            wanted = [layer] if self._together is None else list(self._together[name])
+        if not self._file(place).exists():
+            wanted = [layer] if self._together is None or not self._on_disk else list(self._together[name])
             found = representations(self._models[name], self._data, wanted, **self._capture)
             for other in wanted:
-                made = prepare(found.pop(other), variances=self._variances, dtype=self._dtype)
-                with replaced(self._file(name, other)) as partial:
+                made = prepare(found.pop(other), variances=self._variances, dtype=self.dtype)
+                if not self._on_disk:
+                    return made
+                self._folder.mkdir(exist_ok=True)
+                with replaced(self._file((name, other))) as partial:
                     save(made, partial)
                 del made
-        return load(path, next(self._models[name].parameters()).device)
+        return load(self._file(place), next(self._models[name].parameters()).device)
 
-    def _file(self, name: str, layer: str) -> Path:
-        return self._folder / f"{name}-{layer}.safetensors".replace(" ", "-")
-
-    def all_of(self, name: str, layers: Sequence[str]) -> Iterator[CanonicalLayer]:
-        """The layers of a network, one in memory at a time."""
-        return (self[name, layer] for layer in layers)
+    def _file(self, place: Place) -> Path:
+        return self._folder / f"{'-'.join(place)}.safetensors".replace(" ", "-")
 
     def remove(self) -> None:
         """Give the disk back."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _free(model: nn.Module) -> float:
+    """Bytes that can still be taken on the network's device."""
+    free = free_memory(str(next(model.parameters()).device))
+    return available_memory() if free is None else free
+
+
+def _widths(
+    models: Mapping[str, nn.Module], layers: Mapping[str, Sequence[str]], data: Any, capture: Mapping[str, Any]
+) -> dict[str, dict[str, int]]:
+    """For each network, layer to number of features."""
+    widths = {}
+    for name, model in models.items():
+        found = representations(model, data[:2], list(layers[name]), **capture)
+        widths[name] = {layer: int(x.shape[1]) for layer, x in found.items()}
+    return widths
+
+
 def _expected(
     models: Mapping[str, nn.Module],
-    layers: Mapping[str, Sequence[str]],
-    data: Any,
+    widths: Mapping[str, Mapping[str, int]],
     n: int,
     pairs: Sequence[tuple[str, str]],
-    capture: Mapping[str, Any],
 ) -> float | None:
     """Seconds to expect on the CPU, or None where it is not worth saying or nobody knows."""
     if any(next(model.parameters()).device.type != "cpu" for model in models.values()):
         return None
-    widths = {}
-    for name, model in models.items():
-        found = representations(model, data[:2], list(layers[name]), **capture)
-        widths[name] = [min(n, x.shape[1]) for x in found.values()]
+    ranks = {name: [min(n, p) for p in found.values()] for name, found in widths.items()}
     # Products in double precision take twice as long as in single.
-    operations = sum(8 * n * p**2 + _DECOMPOSITION * p**3 for ps in widths.values() for p in ps)
+    operations = sum(8 * n * p**2 + _DECOMPOSITION * p**3 for ps in ranks.values() for p in ps)
     for a, b in pairs:
-        for p, q in itertools.product(widths[a], widths[b]):
+        for p, q in itertools.product(ranks[a], ranks[b]):
             operations += 2 * n * p * q + 4 * p * q * min(p, q) + _SCORING * min(p, q) ** 3
     seconds = operations / flops_per_second()
     return seconds if seconds > WORTH_SAYING else None

@@ -69,12 +69,19 @@ class Folder:
         elif known[key] != plain(value):
             _refuse_others(self.path, {key: known[key]}, {key: plain(value)})
 
+    def has(self, name: str) -> bool:
+        """Whether values are kept under this name."""
+        return self._part(name).exists()
+
     def kept(self, name: str, compute: Callable[[], Any]) -> Any:
         """The values of JSON that ``compute`` returned when it was first called under this name, here or before."""
-        path = self.path / "parts" / f"{name}.json"
+        path = self._part(name)
         if not path.exists():
             write_json(path, plain(compute()))
         return read_json(path)
+
+    def _part(self, name: str) -> Path:
+        return self.path / "parts" / f"{name}.json"
 
     def took(self, stage: str, seconds: float) -> None:
         """Add to the time of a stage, which counts over interruptions."""
