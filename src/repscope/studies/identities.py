@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from repscope.measures.cca import canonical_ridge, cca
+from repscope.measures._decomposition import decompose
+from repscope.measures.cca import cca, score_canonical_ridge
 from repscope.measures.cka import cka
 from repscope.measures.regression import linear_regression
 
@@ -105,12 +106,13 @@ def ridge_paths(x: Matrix, y: Matrix, shares: Sequence[float]) -> dict[str, list
     Returns:
         ``"both"``: κ_X = κ_Y up to the units, normalised by eq. 27; ``"first"``: κ_Y = 0, normalised by eq. 25.
     """
-    largest = [float(np.linalg.norm(z - z.mean(axis=0), 2)) ** 2 for z in (x, y)]
+    a, b = decompose(x), decompose(y)
+    largest = [float(state.singular_values[0] * state.scale) ** 2 for state in (a, b)]
     both, first = [], []
     for share in shares:
         kappa_x, kappa_y = share * largest[0], share * largest[1]
-        both.append(float(canonical_ridge(x, y, kappa_x=kappa_x, kappa_y=kappa_y, normalizer="full")))
-        first.append(float(canonical_ridge(x, y, kappa_x=kappa_x, kappa_y=0.0, normalizer="matched")))
+        both.append(float(score_canonical_ridge(a, b, kappa_x=kappa_x, kappa_y=kappa_y, normalizer="full")))
+        first.append(float(score_canonical_ridge(a, b, kappa_x=kappa_x, kappa_y=0.0, normalizer="matched")))
     return {"both": both, "first": first}
 
 
