@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SETTINGS, NUMBERS, TIMES, PAGE = "settings.json", "numbers.json", "times.json", "page.md"
 _NUMBERS = re.compile(r"\[\s+(?:(?:-?[\d.]+(?:e[+-]?\d+)?|null),?\s+)+\]")
+_LEARNED = ("data ", "network ")
+"""How the facts begin that a study learns on its way, so that they are no part of the configuration it starts from."""
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -183,7 +186,7 @@ def _refuse_others(path: Path, found: Mapping[str, Any], wanted: Mapping[str, An
     differing = [
         f"{key} ({found.get(key, 'none')} there, {wanted.get(key, 'none')} here)"
         for key in dict.fromkeys([*wanted, *found])
-        if found.get(key) != wanted.get(key) and (key in wanted or not key.startswith("data "))
+        if found.get(key) != wanted.get(key) and (key in wanted or not key.startswith(_LEARNED))
     ]
     if differing:
         raise InputError(

@@ -218,6 +218,7 @@ class Context:
         limit: int | None,
         title: str,
     ) -> list[TrainedNetwork]:
+        from repscope.studies._checkpoint import digest
         from repscope.studies.zoo import trained
 
         speaks = self.progress is not False and self.scale != "tiny"
@@ -233,6 +234,8 @@ class Context:
                 limit=limit,
             )
         for net in found:
+            # What is kept in the folder was computed from these weights; others would be mixed with it.
+            self.folder.settle(f"network {net.file.stem}", digest(net.model.state_dict().values())[:16])
             self.trained.append(
                 {
                     "network": title or network.name,

@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from repscope.comparison import Comparison
 from repscope.errors import FileFormatError, InputError
@@ -73,6 +75,20 @@ def test_a_folder_of_other_data_is_refused(workshop, tmp_path):
     record.write_text(json.dumps(content | {"data digits": "0" * 16}), encoding="utf-8")
     with pytest.raises(InputError, match=r"got another data digits \(0{16} there, [0-9a-f]{16} here\)"):
         run(workshop, tmp_path, "resnet")
+
+
+def test_a_folder_of_other_networks_is_refused(tmp_path):
+    reproduce("resnet", output=tmp_path, progress=False)
+    (file,) = (tmp_path / "networks").glob("*.safetensors")
+    with safe_open(file, framework="np") as opened:
+        facts = opened.metadata()
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file(weights | {"logits.bias": weights["logits.bias"] + 1}, file, facts)
+    message = rf"got another network {file.stem} \([0-9a-f]{{16}} there, [0-9a-f]{{16}} here\)\. Choose another -o"
+    with pytest.raises(InputError, match=message):
+        reproduce("resnet", output=tmp_path, progress=False)
+    save_file(weights, file, facts)
+    reproduce("resnet", output=tmp_path, progress=False)
 
 
 def test_a_folder_of_somebody_else_is_refused(workshop, tmp_path):
