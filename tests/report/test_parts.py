@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from repscope.measures.catalog import CATALOG
 from repscope.report import citations, order
 from repscope.report.images import palette, png, whole
 from repscope.report.overview import classical_scaling, layer_scores, maps, mean_best_match, metric_of, overview
@@ -104,6 +105,14 @@ def test_each_work_is_cited_once():
     text = citations.bibtex(["Kornblith, Norouzi 2019, eq. 4", "Kornblith et al. 2019, App. D", "Björck & Golub 1973"])
     assert re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE) == ["kornblith2019", "bjorck1973", "repscope"]
     assert "Similarity of Neural Network Representations Revisited" in text
+
+
+def test_the_works_behind_the_measures_of_the_paper_have_whole_entries():
+    known = citations.entries()
+    for measure in ("cka", "hsic", "cca", "svcca", "pwcca", "linear_regression", "procrustes", "canonical_ridge"):
+        for reference in CATALOG[measure].references:
+            assert citations.key_of(reference) in known, reference
+    assert all(entry.count("{") == entry.count("}") for entry in known.values())
 
 
 def test_braces_of_an_unknown_reference_do_not_break_the_entry():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from repscope.comparison import Comparison
 
-TILE = 512
+TILE = 256
 _UNDEFINED = 255  # the last colour of the palette
 
 

@@ -14,7 +14,7 @@ from repscope.report import order
 from repscope.report.images import tiles
 from repscope.report.overview import column_models, overview, row_models
 
-INTERACTIVE_SCORES = 300_000
+INTERACTIVE_SCORES = 160_000
 """A comparison of more scores than this is drawn here, as an image; the browser gets the picture, not the numbers."""
 
 _DIVERGING_FROM = 0.1  # a lowest score this far below zero, relative to the largest magnitude, is no noise

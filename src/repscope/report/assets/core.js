@@ -25,9 +25,16 @@ function currentFrame() {
   return DATA.frames.find((frame) => frame.label === state.label && frame.step === step) ?? DATA.frames[0];
 }
 
+function fromBase64(text) {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+  return bytes;
+}
+
 function decodeArrays(frame) {
   for (const [name, text] of Object.entries(frame.arrays)) {
-    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const bytes = fromBase64(text);
     frame.arrays[name] = name === "values" ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
   }
   frame.width = frame.columns.layers.length;

@@ -20,7 +20,7 @@ const observer = new IntersectionObserver(
     }
     drawStale();
   },
-  { rootMargin: "300px" },
+  { rootMargin: "40px" },
 );
 
 function drawStale() {
@@ -172,8 +172,7 @@ function setTheme(theme) {
 }
 
 async function inflate(text) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([fromBase64(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
 }
 
