@@ -30,12 +30,14 @@ from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Poly
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.shape import procrustes
+from repscope.significance import BestMatch, PermutationTest, permutation_test
 from repscope.within import compare_within
 
 __version__ = "0.1.0"
 
 __all__ = [
     "RBF",
+    "BestMatch",
     "CaptureError",
     "CaptureWarning",
     "Comparison",
@@ -52,6 +54,7 @@ __all__ = [
     "Linear",
     "Match",
     "MissingExtraError",
+    "PermutationTest",
     "Polynomial",
     "RankWarning",
     "RepscopeError",
@@ -77,6 +80,7 @@ __all__ = [
     "merge",
     "mutual_knn",
     "partial_similarity",
+    "permutation_test",
     "plan_comparison",
     "procrustes",
     "pwcca",

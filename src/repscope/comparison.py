@@ -191,6 +191,25 @@ class Comparison:
         """
         return None if self.p_values is None else self.p_values > CHANCE
 
+    def chance_corrected(self) -> np.ndarray:
+        """Scores on a scale where 0 is what chance gives and 1 the best score: (s − E)/(best − E).
+
+        E is :attr:`null_mean`, and the best score that of :attr:`range`, 1 for CKA; the Rand index is adjusted this
+        way.
+
+        Raises:
+            InputError: without a mean of the null, or for scores without a best one.
+        """
+        best = self.range[1] if self.kind == "similarity" else self.range[0]
+        if self.null_mean is None or math.isinf(best):
+            lacking = "a chance level" if self.null_mean is None else "a best score"
+            raise InputError(
+                f"Comparison.chance_corrected: the comparison must have {lacking}, got {self.label}. "
+                + ("Take it from repscope.permutation_test." if self.null_mean is None else "Use a bounded measure.")
+            )
+        corrected: np.ndarray = (self.values - self.null_mean) / (best - self.null_mean)
+        return corrected
+
     @property
     def facts(self) -> dict[str, Any]:
         """Every field that is not an array of scores, by name."""

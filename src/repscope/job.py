@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,10 +38,11 @@ from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
-from repscope.inference.closed_form import pair_null
+from repscope.inference.closed_form import pair_factors, pair_null
 from repscope.inference.jackknife import Intervals, form_of, no_intervals, standard_errors
 from repscope.inference.moments import Null
 from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
+from repscope.inference.permutation import bytes_needed, draw_orders, permuted_products, permuted_scores
 from repscope.measures._decomposition import Decomposition, decompose
 from repscope.measures._tiles import tileable
 from repscope.measures.catalog import ConfiguredMeasure
@@ -129,6 +130,46 @@ class Job:
         with recorded() as seen:
             results = with_diagnostics(results, self._all_seen(), [self._axes(opened.layers)] * len(results))
         return with_warnings(results, [*shared, *seen], own)
+
+    def permute(
+        self, measure: ConfiguredMeasure, data: Any, forward: Forward, permutations: int
+    ) -> tuple[Comparison, Matrix, bool]:
+        """Compare as the examples are given, and with those of the columns' layers in other orders.
+
+        Returns:
+            The comparison, the scores of every order (K, rows, columns), and whether these are all orders there are.
+        """
+        with recorded() as caught:
+            opened = self._open(data, forward)
+            if not isinstance(opened.source, ArraySource):
+                self._observe(opened)
+                held = self._kept(opened, [], measure.id)
+                assert held is not None
+                opened = opened.holding(held)
+            if is_gram(measure):
+                opened = opened.as_given() if not tileable(_kernel(measure)) else opened
+            rows, columns = self._axes(opened.layers)
+            n, needed = opened.source.n, bytes_needed(opened.source.n, len(rows), len(columns))
+            if needed > opened.memory:
+                raise InputError(
+                    f"permutation_test: the Gram matrices of {n} examples must fit the memory budget, got "
+                    f"{needed / 1e9:.1f} GB for {opened.memory / 1e9:.1f} GB. Use fewer examples or layers, or the "
+                    "p values of compare, which need no matrices."
+                )
+            states = self._states(measure, opened.source, {}, sorted({*rows, *columns}))
+            orders, complete = draw_orders(n, permutations, self.seed)
+            factors = pair_factors(measure, states, rows, columns)
+            given = np.arange(n)[None]
+            if factors is not None:
+                everything = permuted_products(factors, np.concatenate([given, orders]))
+            else:
+                everything = permuted_scores(measure, states, rows, columns, np.concatenate([given, orders]))
+            known = {**self._facts(measure, opened, None)["comparison"], "n": n}
+            # As they are scored, for the warnings; the numbers are those of the permutations, so that ties are exact.
+            scored = self._scores(measure, opened.source, states, rows, columns)
+            everything = np.where(np.isnan(scored), np.nan, everything)
+            result = Comparison(values=everything[0], **known)
+        return with_warnings([result], [], [caught])[0], everything[1:], complete
 
     def run_part(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward, shard: Shard) -> None:
         """Add up one share of the work and leave it in the checkpoint file."""
@@ -484,28 +525,46 @@ class Job:
         return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
 
     def _pairwise(
-        self, measure: ConfiguredMeasure, opened: _Opened, states: dict[tuple[Any, int], Any]
+        self, measure: ConfiguredMeasure, opened: _Opened, known: dict[tuple[Any, int], Any]
     ) -> tuple[Matrix, Null | None]:
         if is_gram(measure):
             opened = opened.as_given()  # the kernel is a function of the caller's
         source = opened.source
-        check_count(source.n, measure.facts.minimum_examples)
         rows, columns = self._axes(opened.layers)
-        needed = sorted({*rows, *columns})
-        key = measure.preparation
-        for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress):
-            if (key, i) not in states:
-                with about(source.names[i]):
-                    states[key, i] = self._prepare(measure, source, i)
+        states = self._states(measure, source, known, sorted({*rows, *columns}))
+        values = self._scores(measure, source, states, rows, columns)
+        return values, pair_null(measure, states, rows, columns)
+
+    def _scores(
+        self,
+        measure: ConfiguredMeasure,
+        source: ArraySource,
+        states: Mapping[int, Any],
+        rows: Sequence[int],
+        columns: Sequence[int],
+    ) -> Matrix:
+        """The scores of all pairs of prepared layers (rows, columns)."""
         values = np.empty((len(rows), len(columns)))
         symmetric = measure.facts.symmetric and rows == columns
         todo = [(r, c) for r in range(len(rows)) for c in range(len(columns)) if not symmetric or r <= c]
         for r, c in track(todo, f"Scoring {measure.id}", total=len(todo), show=self.progress):
             with about(f"{source.names[rows[r]]} × {source.names[columns[c]]}"):
-                values[r, c] = float(measure.score(states[key, rows[r]], states[key, columns[c]]))
+                values[r, c] = float(measure.score(states[rows[r]], states[columns[c]]))
             if symmetric:
                 values[c, r] = values[r, c]
-        return values, pair_null(measure, {i: states[key, i] for i in needed}, rows, columns)
+        return values
+
+    def _states(
+        self, measure: ConfiguredMeasure, source: ArraySource, known: dict[tuple[Any, int], Any], needed: Sequence[int]
+    ) -> dict[int, Any]:
+        """These layers, prepared; what is prepared now becomes known."""
+        check_count(source.n, measure.facts.minimum_examples)
+        key = measure.preparation
+        for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress):
+            if (key, i) not in known:
+                with about(source.names[i]):
+                    known[key, i] = self._prepare(measure, source, i)
+        return {i: known[key, i] for i in needed}
 
     def _prepare(self, measure: ConfiguredMeasure, source: ArraySource, layer: int) -> Any:
         if not (measure.measure.decomposes and self.shares_decompositions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import array_api_compat
@@ -18,7 +19,7 @@ from repscope.measures._sums import CenteredSums, hsic_normalizer
 from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order
 from repscope.measures.catalog import ConfiguredMeasure
 from repscope.measures.cca import ridge_normalizer, shrinkage
-from repscope.measures.hsic import HSICState
+from repscope.measures.hsic import HSICState, State, TiledState, gram_of
 from repscope.measures.regression import RegressionState
 
 _ROWS = 4096
@@ -58,6 +59,58 @@ def pair_null(
     left, right = [x[i] for i in rows], [y[i] for i in columns]
     factors = np.array([[normalizer(a.weights, b.weights, measure.options) for b in right] for a in left])
     return _null(left, right).divided(factors)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A measure as ⟨A, B⟩ / norm of one matrix a layer.
+
+    Attributes:
+        x: Make A (n, n) of each row.
+        y: Make B (n, n) of each column.
+        norms: (rows, columns); NaN for constant layers.
+    """
+
+    x: Sequence[Callable[[], Array]]
+    y: Sequence[Callable[[], Array]]
+    norms: Matrix
+
+
+def pair_factors(
+    measure: ConfiguredMeasure, states: Mapping[int, Any], rows: Sequence[int], columns: Sequence[int]
+) -> Factors | None:
+    """The matrices whose inner products are the scores; None for measures of another form. Arguments as above."""
+    if measure.options.get("summary") == "mean":
+        return None
+    if measure.id in ("cka", "hsic"):
+        grams = {i: _held(states[i]) for i in dict.fromkeys([*rows, *columns])}
+        if measure.id == "cka":
+            roots = {i: np.nan if g.vanishes else float(g.self_product) ** 0.5 for i, g in grams.items()}
+        else:
+            roots = {i: hsic_normalizer(g.n, g.estimator) ** 0.5 / g.unit for i, g in grams.items()}
+        norms = np.outer([roots[i] for i in rows], [roots[i] for i in columns])
+        x, y = ([partial(gram_of, grams[i]) for i in side] for side in (rows, columns))
+        return Factors(x, y, norms)
+    if measure.id not in _ROLES:
+        return None
+    first, second, normalizer = _ROLES[measure.id]
+    left, right = (
+        [role(states[i], measure.options) for i in side] for role, side in ((first, rows), (second, columns))
+    )
+    norms = np.array([[normalizer(a, b, measure.options) for _, b in right] for _, a in left])
+    x, y = ([partial(_matrix, *layer) for layer in side] for side in (left, right))
+    return Factors(x, y, np.where(norms > 0, norms, np.nan))
+
+
+def _matrix(state: Decomposition, weights: Matrix) -> Matrix:
+    """A = U diag(w) Uᵀ (n, n)."""
+    basis = to_numpy(_basis_rows(state, slice(None)))
+    found: Matrix = (basis * weights) @ basis.T
+    return found
+
+
+def _held(state: State) -> HSICState:
+    return state.held() if isinstance(state, TiledState) else state
 
 
 def _null(x: Sequence[_Layer], y: Sequence[_Layer]) -> Null:

@@ -193,7 +193,7 @@ def product(state_x: State, state_y: State) -> Array:
     xp = array_api_compat.array_namespace(state_x.self_product)
     x, y = state_x.features, state_y.features
     if x is None or y is None:
-        return xp.sum(_gram_of(state_x) * _gram_of(state_y))
+        return xp.sum(gram_of(state_x) * gram_of(state_y))
     if x.dtype != y.dtype:  # one of them had to be widened
         dtype = xp.result_type(x, y)
         x, y = xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
@@ -290,7 +290,8 @@ def cheaper_form(n: int, p: int, q: int) -> Form:
     return "features" if feature_cost <= gram_cost else "gram"
 
 
-def _gram_of(state: HSICState) -> Array:
+def gram_of(state: HSICState) -> Array:
+    """The centred Gram matrix (n, n) of a prepared layer, without its unit."""
     if state.gram is not None:
         return state.gram
     assert state.features is not None

@@ -1,0 +1,125 @@
+"""Scores under permutations of the examples of one side, all layers by the same permutation, from prepared layers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import numpy.typing as npt
+
+from repscope.engine.accumulate import Matrix
+from repscope.engine.products import to_numpy
+from repscope.engine.threads import cores, one_blas_thread, pool
+from repscope.errors import RepscopeWarning
+from repscope.inference.closed_form import Factors
+from repscope.measures._arrays import Array
+from repscope.measures._decomposition import Decomposition
+from repscope.measures.catalog import ConfiguredMeasure
+from repscope.measures.cca import PWCCAState
+from repscope.measures.regression import RegressionState
+from repscope.measures.shape import ProcrustesState
+
+Orders = npt.NDArray[np.intp]
+
+SINGLE_FROM = 512
+"""Examples from which on matrices are held in single precision: sums of so many entries keep six digits."""
+
+_PAIRS_AT_ONCE = 1 << 13
+"""Pairs of examples whose entries are gathered and multiplied at once: they stay in a core's cache."""
+
+
+def draw_orders(n: int, permutations: int, seed: int) -> tuple[Orders, bool]:
+    """Orders of n examples (K, n), and whether these are all there are: where n! is no more than asked for."""
+    if n < 20 and math.factorial(n) <= permutations:
+        return np.array(list(itertools.permutations(range(n))), dtype=np.intp), True
+    rng = np.random.default_rng(seed)
+    return np.array([rng.permutation(n) for _ in range(permutations)], dtype=np.intp), False
+
+
+def bytes_needed(n: int, rows: int, columns: int) -> int:
+    """Of the matrices that :func:`permuted_products` holds."""
+    return (rows * n * (n + 1) // 2 + columns * n * n) * (4 if n >= SINGLE_FROM else 8)
+
+
+def permuted_products(factors: Factors, orders: Orders) -> npt.NDArray[np.float64]:
+    """⟨A, PBPᵀ⟩ / norm for each permutation and each pair of layers (K, L, M).
+
+    The entries of all layers for one pair of examples lie side by side, so a permutation gathers as many pieces as
+    there are pairs of examples, and one product serves all pairs of layers.
+    """
+    n = orders.shape[1]
+    dtype = np.float32 if n >= SINGLE_FROM else np.float64
+    i, j = np.triu_indices(n)
+    doubled = np.where(i == j, 1.0, 2.0)
+    x = np.empty((i.size, len(factors.x)), dtype=dtype)
+    for k, make in enumerate(factors.x):
+        x[:, k] = to_numpy(make())[i, j] * doubled
+    y = np.empty((n * n, len(factors.y)), dtype=dtype)
+    for k, make in enumerate(factors.y):
+        y[:, k] = to_numpy(make()).ravel()
+    found = np.zeros((len(orders), x.shape[1], y.shape[1]))
+    chunks = [slice(begin, begin + _PAIRS_AT_ONCE) for begin in range(0, i.size, _PAIRS_AT_ONCE)]
+
+    def work(share: slice) -> None:
+        gathered = np.empty((_PAIRS_AT_ONCE, y.shape[1]), dtype=dtype)
+        for chunk in chunks:
+            left, rows, columns = x[chunk].T, i[chunk], j[chunk]
+            into = gathered[: rows.size]
+            for order, total in zip(orders[share], found[share], strict=True):
+                np.take(y, order[rows] * n + order[columns], axis=0, out=into, mode="clip")
+                total += left @ into
+
+    threads = min(cores(), len(orders))
+    with one_blas_thread():
+        ends = np.linspace(0, len(orders), threads + 1).astype(int)
+        list(pool(threads).map(work, [slice(a, b) for a, b in itertools.pairwise(ends.tolist())]))
+    return found / factors.norms
+
+
+def permuted_scores(
+    measure: ConfiguredMeasure, states: Mapping[int, Any], rows: Sequence[int], columns: Sequence[int], orders: Orders
+) -> npt.NDArray[np.float64]:
+    """The score for each permutation and each pair of layers (K, L, M), of measures that are not ⟨A, B⟩.
+
+    Args:
+        measure: What the layers were prepared by.
+        states: Prepared layers by index.
+        rows: Indices of the first arguments.
+        columns: Indices of the second arguments, whose examples are permuted.
+        orders: (K, n).
+    """
+    found = np.empty((len(orders), len(rows), len(columns)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepscopeWarning)  # they were given for the layers as they are
+        for k, order in enumerate(orders):
+            moved = [permuted(states[c], order) for c in columns]
+            found[k] = [[float(measure.score(states[r], state)) for state in moved] for r in rows]
+    return found
+
+
+def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
+    """A prepared layer with its examples in another order; nothing is prepared anew."""
+    if isinstance(state, Decomposition):
+        return replace(state, left=_taken(state.left, order))
+    if isinstance(state, PWCCAState | RegressionState):
+        return replace(state, decomposition=permuted(state.decomposition, order))
+    assert isinstance(state, ProcrustesState)
+    return replace(state, features=_taken(state.features, order))
+
+
+def _taken(x: Array, order: npt.NDArray[np.intp]) -> Array:
+    xp = array_api_compat.array_namespace(x)
+    return xp.take(x, xp.asarray(order, device=array_api_compat.device(x)), axis=0)
+
+
+def order_statistic(scores: Matrix, alpha: float) -> Matrix:
+    """The ⌈(1 − α)K⌉-th smallest of K scores (K, …), exceeded by chance with probability α at most."""
+    rank = math.ceil((1 - alpha) * len(scores) - 1e-9)
+    found: Matrix = np.sort(scores, axis=0)[max(rank, 1) - 1]
+    return found
