@@ -159,11 +159,11 @@ class Job:
             states = self._states(measure, opened.source, {}, sorted({*rows, *columns}))
             orders, complete = draw_orders(n, permutations, self.seed)
             factors = pair_factors(measure, states, rows, columns)
-            given = np.arange(n)[None]
+            orders = np.concatenate([np.arange(n)[None], orders])
             if factors is not None:
-                everything = permuted_products(factors, np.concatenate([given, orders]))
+                everything = permuted_products(factors, orders)
             else:
-                everything = permuted_scores(measure, states, rows, columns, np.concatenate([given, orders]))
+                everything = permuted_scores(measure, states, opened.source.arrays, rows, columns, orders)
             known = {**self._facts(measure, opened, None)["comparison"], "n": n}
             # As they are scored, for the warnings; the numbers are those of the permutations, so that ties are exact.
             scored = self._scores(measure, opened.source, states, rows, columns)

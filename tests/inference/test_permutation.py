@@ -21,7 +21,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::repscope.RankWarning"),
 ]
 
-ALL = [*MEASURES, ("cca", {"summary": "mean"}), ("pwcca", {}), ("procrustes", {}), ("procrustes", {"kind": "cosine"})]
+ALL = [
+    *MEASURES,
+    ("cca", {"summary": "mean"}),
+    ("pwcca", {}),
+    ("procrustes", {}),
+    ("procrustes", {"kind": "cosine"}),
+    ("mutual_knn", {"k": 5}),
+]
 
 
 @pytest.mark.parametrize(("measure", "options"), ALL, ids=label)

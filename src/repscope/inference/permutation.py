@@ -83,13 +83,19 @@ def permuted_products(factors: Factors, orders: Orders) -> npt.NDArray[np.float6
 
 
 def permuted_scores(
-    measure: ConfiguredMeasure, states: Mapping[int, Any], rows: Sequence[int], columns: Sequence[int], orders: Orders
+    measure: ConfiguredMeasure,
+    states: Mapping[int, Any],
+    arrays: Sequence[Array],
+    rows: Sequence[int],
+    columns: Sequence[int],
+    orders: Orders,
 ) -> npt.NDArray[np.float64]:
     """The score for each permutation and each pair of layers (K, L, M), of measures that are not ⟨A, B⟩.
 
     Args:
         measure: What the layers were prepared by.
         states: Prepared layers by index.
+        arrays: The layers (n, p) themselves.
         rows: Indices of the first arguments.
         columns: Indices of the second arguments, whose examples are permuted.
         orders: (K, n).
@@ -98,19 +104,23 @@ def permuted_scores(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RepscopeWarning)  # they were given for the layers as they are
         for k, order in enumerate(orders):
-            moved = [permuted(states[c], order) for c in columns]
+            moved = []
+            for c in columns:
+                state = permuted(states[c], order)
+                moved.append(measure.prepare(_taken(arrays[c], order)) if state is None else state)
             found[k] = [[float(measure.score(states[r], state)) for state in moved] for r in rows]
     return found
 
 
 def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
-    """A prepared layer with its examples in another order; nothing is prepared anew."""
+    """A prepared layer with its examples in another order; None where it must be prepared anew."""
     if isinstance(state, Decomposition):
         return replace(state, left=_taken(state.left, order))
     if isinstance(state, PWCCAState | RegressionState):
         return replace(state, decomposition=permuted(state.decomposition, order))
-    assert isinstance(state, ProcrustesState)
-    return replace(state, features=_taken(state.features, order))
+    if isinstance(state, ProcrustesState):
+        return replace(state, features=_taken(state.features, order))
+    return None
 
 
 def _taken(x: Array, order: npt.NDArray[np.intp]) -> Array:
