@@ -3,6 +3,7 @@
 Representations are matrices (examples, features). The measures take two of them; :func:`compare` takes whole models.
 """
 
+from repscope.architectures import Agreement, agreement
 from repscope.compare import compare, compare_part, merge, plan_comparison, representations
 from repscope.comparison import Comparison, Match, load
 from repscope.errors import (
@@ -30,6 +31,7 @@ from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Poly
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.shape import procrustes
+from repscope.required import RequiredExamples, compare_sizes, required_examples
 from repscope.significance import BestMatch, PermutationTest, permutation_test
 from repscope.within import compare_within
 
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RBF",
+    "Agreement",
     "BestMatch",
     "CaptureError",
     "CaptureWarning",
@@ -59,6 +62,8 @@ __all__ = [
     "RankWarning",
     "RepscopeError",
     "RepscopeWarning",
+    "RequiredExamples",
+    "agreement",
     "canonical_correlations",
     "canonical_ridge",
     "cca",
@@ -66,6 +71,7 @@ __all__ = [
     "cka_of_populations",
     "compare",
     "compare_part",
+    "compare_sizes",
     "compare_within",
     "configure",
     "deconfounded_cka",
@@ -86,6 +92,7 @@ __all__ = [
     "pwcca",
     "rank_similarity",
     "representations",
+    "required_examples",
     "rv2",
     "score",
     "second_order_cosine",

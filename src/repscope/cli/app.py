@@ -140,6 +140,10 @@ def _compare(
     precision: Annotated[
         _Precision, typer.Option(help="Of the products of activations in cka and hsic.")
     ] = _Precision.AUTO,
+    intervals: Annotated[
+        bool | None,
+        typer.Option("--intervals/--no-intervals", help="Standard errors of cka and hsic.  [default: where cheap]"),
+    ] = None,
     html: _Html = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: _Quiet = False,
@@ -163,6 +167,7 @@ def _compare(
             "batch_size": batch_size,
             "memory": memory,
             "precision": precision.value,
+            "intervals": "auto" if intervals is None else intervals,
             "progress": False if quiet else None,
             **parse_options(option or []),
         }

@@ -126,8 +126,8 @@ def match_lines(comparison: Comparison, width: int) -> list[str]:
     right = [label(match.column_model, match.column, "column") for match in matches]
     chance = _best_within_chance(comparison)
     numbers = [
-        "" if math.isnan(match.value) else _number(match.value, comparison) + "  within chance" * within
-        for match, within in zip(matches, chance, strict=True)
+        "" if math.isnan(match.value) else _number(match.value, comparison) + error + "  within chance" * within
+        for match, error, within in zip(matches, _best_errors(comparison), chance, strict=True)
     ]
     room = max(8, (width - max(map(len, numbers)) - 8) // 2)
     widths = [min(room, max(map(len, names))) for names in (left, right)]
@@ -136,6 +136,14 @@ def match_lines(comparison: Comparison, width: int) -> list[str]:
         head = f"  {shorten(name, widths[0]):<{widths[0]}} → {shorten(other, widths[1]):<{widths[1]}}"
         lines.append(f"{head}  {number}".rstrip())
     return lines
+
+
+def _best_errors(comparison: Comparison) -> list[str]:
+    """The standard error of each row's best score, as `` ± 0.012``; nothing where there is none."""
+    best, errors = _best_columns(comparison), comparison.standard_errors
+    if errors is None:
+        return [""] * len(best)
+    return [f" ± {_number(float(row[j]), comparison)}" for row, j in zip(errors, best, strict=True)]
 
 
 def measure_rows(measure: Measure, options: Mapping[str, Any] | None = None) -> dict[str, str]:

@@ -8,7 +8,6 @@ the same place. The accuracy is the share of cases where it is; an index that se
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repscope.errors import InputError
+from repscope.inference.networks import standard_error, two_sided_p, without_each
 
 Kind = Literal["similarity", "distance"]
 
@@ -112,7 +112,7 @@ def jackknife_standard_error(similarity: NDArray[np.floating], *, kind: Kind = "
     """
     similarity = _checked("jackknife_standard_error", similarity, networks=3)
     hits = _hits(_oriented("jackknife_standard_error", similarity, kind))
-    return _jackknife(_leave_one_out(hits))
+    return standard_error(_leave_one_out(hits))
 
 
 def compare_identification(
@@ -155,9 +155,9 @@ def compare_identification(
     best = max(accuracies, key=accuracies.__getitem__)
     results = {}
     for measure, accuracy in accuracies.items():
-        error_of_difference = _jackknife(partial[best] - partial[measure])
-        p_value = _two_sided_p(accuracies[best] - accuracy, error_of_difference)
-        results[measure] = Identification(accuracy, _jackknife(partial[measure]), p_value, p_value >= level)
+        error_of_difference = standard_error(partial[best] - partial[measure])
+        p_value = two_sided_p(accuracies[best] - accuracy, error_of_difference)
+        results[measure] = Identification(accuracy, standard_error(partial[measure]), p_value, p_value >= level)
     return results
 
 
@@ -203,17 +203,4 @@ def _mean_over_pairs(hits: NDArray[np.float64], networks: NDArray[np.integer]) -
 
 def _leave_one_out(hits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the accuracy without network k, for each k."""
-    everyone = np.arange(len(hits))
-    return np.array([_mean_over_pairs(hits, np.delete(everyone, k)) for k in everyone])
-
-
-def _jackknife(partial: NDArray[np.float64]) -> float:
-    m = len(partial)
-    return math.sqrt((m - 1) / m * float(np.sum((partial - partial.mean()) ** 2)))
-
-
-def _two_sided_p(difference: float, standard_error: float) -> float:
-    rounding = 1e-12  # accuracies are shares of at most some thousand cases
-    if standard_error < rounding:
-        return 1.0 if abs(difference) < rounding else 0.0
-    return math.erfc(abs(difference) / standard_error / math.sqrt(2))
+    return without_each(lambda networks: _mean_over_pairs(hits, networks), len(hits))

@@ -1,0 +1,55 @@
+"""Networks as the unit of replication: how far a statistic of several networks moves when one of them is left out.
+
+A claim about an architecture is a claim about networks that were not trained. More examples make no such claim surer;
+more networks do. A network is left out with all its pairs, since these are not independent of each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from repscope.errors import InputError
+
+FEWEST_NETWORKS = 3
+"""Without one of two networks there is no pair left."""
+
+_ROUNDING = 1e-12
+
+
+def without_each(
+    statistic: Callable[[npt.NDArray[np.int64]], float], networks: int, function: str = "without_each"
+) -> npt.NDArray[np.float64]:
+    """A statistic of the networks without number k, for each k (m,).
+
+    Args:
+        statistic: A function of the numbers of the networks that are left.
+        networks: How many there are, m.
+        function: Name for the error message.
+
+    Raises:
+        InputError: There are fewer than three networks.
+    """
+    if networks < FEWEST_NETWORKS:
+        raise InputError(
+            f"{function}: networks must be at least {FEWEST_NETWORKS} where they are the unit of replication, got "
+            f"{networks}. Train more of them from other seeds; more examples do not replace them."
+        )
+    everyone = np.arange(networks)
+    return np.array([statistic(np.delete(everyone, k)) for k in everyone])
+
+
+def standard_error(replicates: npt.NDArray[np.float64]) -> float:
+    """Jackknife standard error √((m − 1)/m Σ_k (θ_k − θ̄)²) of replicates (m,)."""
+    m = len(replicates)
+    return math.sqrt((m - 1) / m * float(np.sum((replicates - replicates.mean()) ** 2)))
+
+
+def two_sided_p(difference: float, error: float) -> float:
+    """P-value of a difference by the jackknife z-test; of no width: 1 for no difference, 0 for any other."""
+    if error < _ROUNDING:
+        return 1.0 if abs(difference) < _ROUNDING else 0.0
+    return math.erfc(abs(difference) / error / math.sqrt(2))

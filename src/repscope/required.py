@@ -1,0 +1,167 @@
+"""How many examples are enough for a CKA, and how it changes with their number."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from repscope.compare import compare, representations
+from repscope.comparison import Comparison
+from repscope.errors import InputError, RepscopeWarning
+
+_FEWEST = 8
+"""Of fewer there is neither a variance nor a p-value."""
+
+
+@dataclass(frozen=True)
+class RequiredExamples:
+    """How many examples each score needs.
+
+    Attributes:
+        for_chance: Until chance explains less than was asked for (rows, columns); infinite where the sample says no
+            more than that it is too small, NaN where the score is undefined.
+        for_width: Until the interval is as narrow as was asked for (rows, columns).
+        n: Examples there were.
+        sentence: The same in plain words.
+    """
+
+    for_chance: np.ndarray
+    for_width: np.ndarray
+    n: int
+    sentence: str
+
+    @property
+    def needed(self) -> np.ndarray:
+        """The larger of the two (rows, columns)."""
+        found: np.ndarray = np.maximum(np.maximum(self.for_chance, self.for_width), _FEWEST)
+        return found
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def required_examples(
+    comparison: Comparison, *, chance: float = 0.05, half_width: float = 0.05, level: float = 0.95
+) -> RequiredExamples:
+    """How many examples a CKA needs, from a comparison on some.
+
+    Chance, unbiased: unrelated layers score below ``chance`` with probability ``level``; the spread of their scores
+    goes as 1/n. Chance, biased: unrelated layers score √(PQ/((n + P)(n + Q))) on average, with the participation
+    ratios P and Q of the population (not the widths), which is ε at n = P(1 − ε)/ε. The sample's own ratio is smaller,
+    nP/(n + P); that is undone here, as for normal features of one geometric mean. Width: the standard error goes as
+    1/√n, so that n grows with its square.
+
+    Args:
+        comparison: CKA on a sample, with standard errors.
+        chance: What unrelated layers may score.
+        half_width: Of the interval.
+        level: Of the interval, and with which unrelated layers stay below ``chance``.
+
+    Returns:
+        Numbers of examples for every pair, and a sentence.
+
+    Raises:
+        InputError: Another measure, no standard errors, or numbers outside (0, 1).
+
+    Example:
+        >>> import numpy as np, repscope
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.standard_normal((64, 512)), rng.standard_normal((64, 256))
+        >>> print(required_examples(repscope.compare({"x": x}, {"y": y}, estimator="biased")))
+        64 examples are too few for 1 of 1 scores; up to about 6,700 are needed (x × y).
+    """
+    for name, value in (("chance", chance), ("half_width", half_width), ("level", level)):
+        if not 0 < value < 1:
+            raise InputError(
+                f"required_examples: {name} must lie between 0 and 1, got {value!r}. The default is usual."
+            )
+    if comparison.measure != "cka" or comparison.n is None or comparison.null_mean is None:
+        raise InputError(
+            f"required_examples: comparison must be of CKA, got {comparison.measure!r}. Its chance level has a formula."
+        )
+    n = comparison.n
+    low, high = comparison.interval(level)  # refuses where there are no standard errors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for_width = np.ceil(n * ((high - low) / 2 / half_width) ** 2)
+        for_chance = np.ceil(_until_chance(comparison, n, chance, level))
+    needed = np.maximum(np.maximum(for_chance, for_width), _FEWEST)
+    return RequiredExamples(for_chance, for_width, n, _sentence(comparison, n, needed))
+
+
+def _until_chance(comparison: Comparison, n: int, chance: float, level: float) -> np.ndarray:
+    assert comparison.null_mean is not None
+    if comparison.conventions.get("estimator") == "unbiased":
+        assert comparison.null_sd is not None
+        spread: np.ndarray = comparison.null_sd * NormalDist().inv_cdf(level) * n / chance
+        return spread
+    in_sample = comparison.null_mean * (n - 1)  # √(PQ) of the sample
+    population = np.where(in_sample < n, n * in_sample / (n - in_sample), math.inf)
+    return np.where(np.isnan(in_sample), np.nan, population * (1 - chance) / chance)
+
+
+def _sentence(comparison: Comparison, n: int, needed: np.ndarray) -> str:
+    defined = needed[~np.isnan(needed)]
+    few = int((defined > n).sum())
+    if not few:
+        return f"{n:,} examples are enough for all {defined.size} scores."
+    i, j = np.unravel_index(int(np.nanargmax(needed)), needed.shape)
+    most = float(needed[i, j])
+    where = f"{comparison.row_layers[i]} × {comparison.column_layers[j]}"
+    said = f"up to about {_rounded(most):,} are needed" if math.isfinite(most) else "how many are needed cannot be told"
+    return f"{n:,} examples are too few for {few} of {defined.size} scores; {said} ({where})."
+
+
+def _rounded(number: float) -> int:
+    """Up to two digits: an extrapolation has no more."""
+    step = int(10 ** max(0, math.floor(math.log10(number)) - 1))
+    return math.ceil(number / step) * step
+
+
+def compare_sizes(
+    a: Any, b: Any = None, *, data: Any = None, sizes: Sequence[int] | None = None, seed: int = 0, **settings: Any
+) -> list[Comparison]:
+    """The same comparison on growing numbers of examples, from one pass over the data.
+
+    Each sample holds the one before; together they show whether a score is that of the networks or of the sample.
+    ``repscope.plot.sample_size`` draws them.
+
+    Args:
+        a: A torch module with ``data``, or a mapping of layer names to arrays (n, p).
+        b: The second; None to compare within ``a``.
+        data: What modules are run on.
+        sizes: Numbers of examples; None: all, half of them, a quarter …, down to 16.
+        seed: For the order in which examples are taken.
+        **settings: Further arguments of :func:`compare`; ``layers`` for both alike.
+
+    Returns:
+        A comparison for each size, in rising order; of their warnings only those of the largest are given.
+
+    Raises:
+        InputError: As for :func:`compare`, or a size is below 8 or above the number of examples.
+    """
+    layers = settings.pop("layers", None)
+    given = [a] if b is None else [a, b]
+    names = ["a", "b"][: len(given)]
+    held = [x if isinstance(x, Mapping) else representations(x, data, layers) for x in given]
+    n = min(int(x.shape[0]) for part in held for x in part.values())
+    wanted = sorted({n // 2**k for k in range(12) if n // 2**k >= 16} | {n}) if sizes is None else sorted(set(sizes))
+    if not wanted or wanted[0] < _FEWEST or wanted[-1] > n:
+        raise InputError(
+            f"compare_sizes: sizes must lie between {_FEWEST} and the {n} examples there are, got {list(wanted)}."
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    found = []
+    for size in wanted:
+        rows = np.sort(order[:size])
+        parts = {name: {key: x[rows] for key, x in part.items()} for name, part in zip(names, held, strict=True)}
+        with warnings.catch_warnings():
+            if size != wanted[-1]:
+                warnings.simplefilter("ignore", RepscopeWarning)
+            found.append(compare(*(parts[name] for name in names), **settings))
+    return found
