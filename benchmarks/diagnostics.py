@@ -47,7 +47,7 @@ def compared(*subjects: Any, **settings: Any) -> Callable[[], object]:
 def cases() -> dict[str, tuple[Callable[[], object], list[int], int]]:
     rng = np.random.default_rng(0)
     found = {}
-    for layers, n, p in ((18, 1000, 2048), (18, 4000, 2048), (9, 2000, 8192), (40, 5000, 64)):
+    for layers, n, p in ((18, 1000, 2048), (9, 4000, 4096), (40, 5000, 64)):
         arrays = {f"layer{i}": rng.standard_normal((n, p), np.float32) for i in range(layers)}
         found[f"{layers} arrays of {n} × {p}"] = (compared(arrays), [p] * layers, n)
     model, images = resnet18(0).eval(), torch.randn(512, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -72,7 +72,7 @@ def main() -> None:
         times = in_turn({"without": without, "with": work}, rounds, patience=60.0)
         ratio = times["with"].median / times["without"].median
         memory = expected_bytes(widths, n) / 2**20
-        print(f"{name:<40} {times['without'].median:7.2f} s  with diagnostics × {ratio:.3f}, {memory:4.0f} MiB")
+        print(f"{name:<40} {times['without'].median:7.2f} s  with diagnostics × {ratio:.3f}, {memory:4.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":
