@@ -72,7 +72,10 @@ def main() -> None:
         times = in_turn({"without": without, "with": work}, rounds, patience=60.0)
         ratio = times["with"].median / times["without"].median
         memory = expected_bytes(widths, n) / 2**20
-        print(f"{name:<40} {times['without'].median:7.2f} s  with diagnostics × {ratio:.3f}, {memory:4.0f} MiB", flush=True)
+        print(
+            f"{name:<40} {times['without'].median:7.2f} s  with diagnostics × {ratio:.3f}, {memory:4.0f} MiB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,7 +84,7 @@ def with_diagnostics(
             (result.column_models, result.column_layers, columns),
         ):
             for model, layer, index in zip(models, layers, indices, strict=True):
-                known.setdefault(model, {})[layer] = asdict(found[index])
+                known.setdefault(model, {})[layer] = dict(vars(found[index]))
         details = dict(result.details)
         if without is not None:
             part = [[None if np.isnan(v) else float(v) for v in row] for row in without[np.ix_(rows, columns)]]

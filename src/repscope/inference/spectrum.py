@@ -133,20 +133,29 @@ class Spectrum:
     @cached_property
     def first_component_share(self) -> float:
         """Share of the variance along the first principal component."""
-        return self._first_component[0] / self.trace
+        return float(self._eigenvalues[0]) / self.trace
 
     @cached_property
-    def _first_component(self) -> tuple[float, Floats]:
+    def _weighted(self) -> Floats:
         roots = np.sqrt(self.weights)
-        weighted = (self.first + self.second) / 2 * np.outer(roots, roots)
-        value, vector = _largest_eigenpair(weighted)
-        return value, vector / roots  # coordinates of the examples along it, in some unit
+        matrix: Floats = (self.first + self.second) / 2 * np.outer(roots, roots)
+        return matrix
+
+    @cached_property
+    def _eigenvalues(self) -> Floats:
+        values: Floats = np.linalg.eigvalsh(self._weighted)[::-1]
+        return values
+
+    @cached_property
+    def _coordinates(self) -> Floats:
+        """Of the examples along the first component, in some unit."""
+        vector: Floats = _eigenvector(self._weighted, float(self._eigenvalues[0])) / np.sqrt(self.weights)
+        return vector
 
     @cached_property
     def shares(self) -> tuple[float, ...]:
         """Shares of the variance along the leading principal components, largest first, to four digits."""
-        roots = np.sqrt(self.weights)
-        values = np.linalg.eigvalsh((self.first + self.second) / 2 * np.outer(roots, roots))[::-1]
+        values = self._eigenvalues
         most = min(COMPONENTS, self.count - 1)
         rounding = values[0] * self.count * float(np.finfo(np.float32).eps)  # the features' precision
         return tuple(float(f"{value / self.trace:.4g}") for value in values[:most] if value > rounding)
@@ -165,7 +174,7 @@ class Spectrum:
     @cached_property
     def _groups(self) -> tuple[float, float]:
         """The split of the coordinates that leaves least variance within: size of the smaller part, share between."""
-        coordinates = self._first_component[1]
+        coordinates = self._coordinates
         order = np.argsort(coordinates)
         t, w = coordinates[order], self.weights[order]
         mass, moment = np.cumsum(w)[:-1], np.cumsum(w * t)[:-1]
@@ -271,15 +280,12 @@ def _squared(squares: Floats, weights: Floats) -> float:
     return float(weights @ squares @ weights - (weights * weights - weights) @ diagonal)
 
 
-def _largest_eigenpair(matrix: Floats, tolerance: float = 1e-8, most: int = 500) -> tuple[float, Floats]:
-    """The largest eigenvalue of a positive matrix and its eigenvector, by powers."""
-    vector = matrix[:, int(np.argmax(np.diag(matrix)))].copy()
-    value = 0.0
-    for _ in range(most):
-        vector /= np.linalg.norm(vector)
-        product = matrix @ vector
-        before, value = value, float(vector @ product)
-        if abs(value - before) <= tolerance * value:
-            break
-        vector = product
-    return value, vector
+def _eigenvector(matrix: Floats, value: float) -> Floats:
+    """An eigenvector of the largest eigenvalue of a positive matrix, by inverse iteration (two steps are plenty)."""
+    shifted = matrix - value * (1 + 1e-9) * np.eye(len(matrix))
+    vector = matrix[:, int(np.argmax(np.diag(matrix)))]
+    for _ in range(2):
+        vector = np.linalg.solve(shifted, vector)
+        vector = vector / np.linalg.norm(vector)
+    found: Floats = vector
+    return found
