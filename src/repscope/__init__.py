@@ -30,6 +30,7 @@ from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
+from repscope.measures.rsa import rsa
 from repscope.measures.shape import procrustes
 from repscope.required import RequiredExamples, compare_sizes, required_examples
 from repscope.significance import BestMatch, PermutationTest, permutation_test
@@ -93,6 +94,7 @@ __all__ = [
     "rank_similarity",
     "representations",
     "required_examples",
+    "rsa",
     "rv2",
     "score",
     "second_order_cosine",

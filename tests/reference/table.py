@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.reference import cca, dependence, hsic, neighbors, regression, shape
+from tests.reference import cca, dependence, hsic, neighbors, regression, rsa, shape
 
 REFERENCES: Mapping[str, Callable[..., float]] = {
     "cka": hsic.cka,
@@ -16,6 +16,7 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "procrustes": shape.procrustes,
     "canonical_ridge": cca.canonical_ridge,
     "distance_correlation": dependence.distance_correlation,
+    "rsa": rsa.rsa,
     "rv2": dependence.rv2,
     "mutual_knn": neighbors.mutual_knn,
     "jaccard_knn": neighbors.jaccard_knn,

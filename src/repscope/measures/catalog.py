@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from repscope.errors import InputError
-from repscope.measures import cca, cka, dependence, hsic, neighbors, regression, shape
+from repscope.measures import cca, cka, dependence, hsic, neighbors, regression, rsa, shape
 from repscope.measures._arrays import Array, check_pair
 from repscope.measures._decomposition import Decomposition
 from repscope.measures._messages import check_choice, did_you_mean
@@ -257,6 +257,16 @@ def _rv2_facts(options: Mapping[str, Any]) -> Facts:
     return _same("similarity", -1.0, 1.0, _SHAPE)
 
 
+def _rsa_facts(options: Mapping[str, Any]) -> Facts:
+    rsa.check_options(options)
+    invariances = {
+        "correlation": frozenset({Invariance.PERMUTATION}) | _SCALING,
+        "cosine": _ORTHOGONAL | _SCALING,
+        "mahalanobis": _LINEAR,
+    }.get(options["rdm"], _SHAPE)
+    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=rsa.MINIMUM_EXAMPLES)
+
+
 def _neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:
     def facts(options: Mapping[str, Any]) -> Facts:
         fewest = neighbors.check_options(function, options)
@@ -424,6 +434,24 @@ CATALOG: Mapping[str, Measure] = {
             variants=({},),
             cost="n²(p + q) multiplications, n² numbers a layer",
             references=("Smilde et al. 2009",),
+        ),
+        Measure(
+            id="rsa",
+            title="Representational similarity analysis",
+            formula="Correlation of the dissimilarities d_x(i, j) and d_y(i, j) over the pairs of examples i < j",
+            function=rsa.rsa,
+            prepare=rsa.prepare,
+            score=rsa.score,
+            prepare_options={"rdm": "correlation", "compare": "spearman"},
+            score_options={},
+            facts=_rsa_facts,
+            variants=(
+                {"rdm": "euclidean"},
+                {"rdm": "euclidean", "compare": "pearson"},
+                {"rdm": "squared_euclidean", "compare": "cosine_cov"},
+            ),
+            cost="n²(p + q) multiplications, n² numbers a layer; n² log n for ranks, and a pair for τ_a",
+            references=("Kriegeskorte, Mur & Bandettini 2008", "Diedrichsen et al. 2021", "Schütt et al. 2023"),
         ),
         Measure(
             id="mutual_knn",

@@ -1,0 +1,251 @@
+"""Representational similarity analysis (Kriegeskorte, Mur & Bandettini 2008): are the same examples far apart?
+
+Each representation becomes a dissimilarity matrix of its examples (RDM), of which the pairs above the diagonal are
+compared. With squared Euclidean distances and ``compare="cosine_cov"`` the score is biased linear CKA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+from repscope.errors import InputError, MissingExtraError
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    center_and_scale,
+    check_pair,
+    detached,
+    differentiable,
+    number,
+    undefined,
+    widest_float,
+)
+from repscope.measures._decomposition import decompose
+from repscope.measures._messages import check_choice
+from repscope.measures.kernels import Cosine, center_gram, pairs_of, squared_distances
+
+Dissimilarity: TypeAlias = Literal["correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis"]
+RDMComparison: TypeAlias = Literal["spearman", "pearson", "cosine", "rho_a", "tau_a", "cosine_cov", "corr_cov"]
+
+DISSIMILARITIES = ("correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis")
+COMPARISONS = ("spearman", "pearson", "cosine", "rho_a", "tau_a", "cosine_cov", "corr_cov")
+
+MINIMUM_EXAMPLES = 3
+"""Two examples have one distance, and nothing to correlate."""
+
+
+@dataclass(frozen=True)
+class RDMState:
+    """One layer's dissimilarities, ready to be compared.
+
+    Attributes:
+        entries: Dissimilarities, ranks, or centred matrix, as the comparison needs them, in one dimension; of unit
+            length where the score is a product.
+        compare: The comparison.
+        vanishes: There is nothing to compare: all examples are equal, or all equally far apart.
+    """
+
+    entries: Array
+    compare: RDMComparison
+    vanishes: bool
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse words that do not exist."""
+    check_choice("rsa", "rdm", options["rdm"], DISSIMILARITIES)
+    check_choice("rsa", "compare", options["compare"], COMPARISONS)
+
+
+def prepare(x: Array, *, rdm: Dissimilarity = "correlation", compare: RDMComparison = "spearman") -> RDMState:
+    """Dissimilarities of one checked representation (n, p)."""
+    xp = array_api_compat.array_namespace(x)
+    x = xp.astype(x, widest_float(xp, x), copy=False)
+    matrix = _DISTANCES[rdm](xp, x)
+    if compare in ("cosine_cov", "corr_cov"):
+        if compare == "corr_cov":
+            matrix = _without_mean(xp, matrix)
+        # Whitening the pairs by their covariance, (4, 1, 0) for pairs that share two, one and no examples, is centring.
+        return _unit(xp, xp.reshape(center_gram(matrix, "biased"), (-1,)), compare, float(xp.max(xp.abs(matrix))))
+    pairs = pairs_of(xp, matrix)
+    largest = number(xp.max(xp.abs(pairs)))
+    if compare == "tau_a":
+        return RDMState(pairs, compare, _constant(xp, pairs))
+    if compare == "rho_a":
+        return RDMState(_ranks(xp, pairs), compare, _constant(xp, pairs))
+    if compare == "spearman":
+        pairs = _ranks(xp, pairs)
+    if compare != "cosine":
+        pairs = pairs - xp.mean(pairs)
+    return _unit(xp, pairs, compare, largest)
+
+
+def _unit(xp: Namespace, entries: Array, compare: RDMComparison, largest: float) -> RDMState:
+    """Entries of unit length, unless rounding is all that there is of them."""
+    vanishes = number(xp.max(xp.abs(entries))) <= 16 * float(xp.finfo(entries.dtype).eps) * largest
+    if vanishes:
+        return RDMState(entries, compare, True)
+    return RDMState(entries / xp.sqrt(xp.sum(entries * entries)), compare, False)
+
+
+def _constant(xp: Namespace, pairs: Array) -> bool:
+    return number(xp.max(pairs) - xp.min(pairs)) <= 16 * float(xp.finfo(pairs.dtype).eps) * number(xp.max(pairs))
+
+
+def _without_mean(xp: Namespace, matrix: Array) -> Array:
+    """Less the mean of the pairs, off the diagonal."""
+    n = matrix.shape[0]
+    index = xp.arange(n, device=array_api_compat.device(matrix))
+    mean = xp.sum(matrix) / (n * (n - 1))
+    return xp.where(index[:, None] == index[None, :], xp.zeros_like(matrix), matrix - mean)
+
+
+def _ranks(xp: Namespace, pairs: Array) -> Array:
+    """Ranks from 1, the mean of their places for equal entries."""
+    pairs = detached(pairs)
+    ordered = xp.sort(pairs)
+    first, behind = (xp.searchsorted(ordered, pairs, side=side) for side in ("left", "right"))
+    return (xp.astype(first, pairs.dtype) + xp.astype(behind, pairs.dtype) + 1.0) / 2.0
+
+
+def _correlation(xp: Namespace, x: Array) -> Array:
+    if x.shape[1] < 2:
+        raise InputError(
+            "rsa: x and y must have at least 2 features for rdm='correlation', which correlates over features, got 1. "
+            "Use rdm='euclidean'."
+        )
+    rows = x - xp.mean(x, axis=1, keepdims=True)
+    rows = rows - xp.mean(rows, axis=1, keepdims=True)
+    lengths = xp.sqrt(xp.sum(rows * rows, axis=1, keepdims=True))
+    flat = lengths <= 4 * float(xp.finfo(x.dtype).eps) * xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
+    if bool(xp.any(flat)):
+        row = int(xp.argmax(xp.astype(flat[:, 0], xp.int8)))
+        raise InputError(
+            f"rsa: the features of every example must differ for rdm='correlation', got equal ones in row {row}. "
+            "Leave that example out, or use rdm='euclidean'."
+        )
+    rows = rows / lengths
+    return _off_diagonal(xp, 1.0 - rows @ rows.T)
+
+
+def _cosine(xp: Namespace, x: Array) -> Array:
+    return _off_diagonal(xp, 1.0 - Cosine().gram(x))
+
+
+def _squared_euclidean(xp: Namespace, x: Array) -> Array:
+    return squared_distances(xp, center_and_scale(xp, x)[0])
+
+
+def _euclidean(xp: Namespace, x: Array) -> Array:
+    squared = _squared_euclidean(xp, x)
+    if not differentiable(squared):
+        return xp.sqrt(squared)
+    apart = squared > 0  # the root has no derivative at 0; its subgradient there is 0
+    return xp.where(apart, xp.sqrt(xp.where(apart, squared, xp.ones_like(squared))), xp.zeros_like(squared))
+
+
+def _mahalanobis(xp: Namespace, x: Array) -> Array:
+    """Squared distances after whitening by the representation's own covariance; of its span where it is singular."""
+    decomposition = decompose(x)
+    if decomposition.rank == 0:
+        return xp.zeros((x.shape[0], x.shape[0]), dtype=x.dtype, device=array_api_compat.device(x))
+    return squared_distances(xp, decomposition.basis)
+
+
+def _off_diagonal(xp: Namespace, matrix: Array) -> Array:
+    index = xp.arange(matrix.shape[0], device=array_api_compat.device(matrix))
+    return xp.where(index[:, None] == index[None, :], xp.zeros_like(matrix), matrix)
+
+
+_DISTANCES = {
+    "correlation": _correlation,
+    "squared_euclidean": _squared_euclidean,
+    "euclidean": _euclidean,
+    "cosine": _cosine,
+    "mahalanobis": _mahalanobis,
+}
+
+
+def score(state_x: RDMState, state_y: RDMState) -> Array:
+    """Compare two prepared layers."""
+    x, y = state_x.entries, state_y.entries
+    xp = array_api_compat.array_namespace(x, y)
+    for name, state in (("x", state_x), ("y", state_y)):
+        if state.vanishes:
+            return undefined("rsa", f"all rows of {name} are equal, or equally far apart (0/0).", xp.sum(x) + xp.sum(y))
+    m = x.shape[0]
+    if state_x.compare == "rho_a":
+        # Means of m(m+1)/4·(m+1) are taken off before the product: nothing is lost to cancellation.
+        centre = (m + 1) / 2
+        return 12.0 * xp.sum((x - centre) * (y - centre)) / (float(m) ** 3 - m)
+    if state_x.compare == "tau_a":
+        return _tau_a(xp, x, y)
+    return xp.sum(x * y)
+
+
+def _tau_a(xp: Namespace, x: Array, y: Array) -> Array:
+    """Kendall's τ_a, in m log m steps, from scipy's τ_b, whose denominator is undone."""
+    try:
+        from scipy.stats import kendalltau
+    except ImportError:
+        raise MissingExtraError("rsa: compare='tau_a' needs scipy. Install it: pip install scipy.") from None
+    left, right = (np.asarray(z.cpu() if array_api_compat.is_torch_array(z) else z) for z in (detached(x), detached(y)))
+    m = left.size
+    pairs = m * (m - 1) / 2
+    untied = [pairs - sum(c * (c - 1) / 2 for c in np.unique(z, return_counts=True)[1]) for z in (left, right)]
+    value = float(kendalltau(left, right).statistic) * math.sqrt(untied[0]) * math.sqrt(untied[1]) / pairs
+    return xp.sum(x[:1]) * 0.0 + value
+
+
+def rsa(x: Array, y: Array, *, rdm: Dissimilarity = "correlation", compare: RDMComparison = "spearman") -> Array:
+    """Representational similarity analysis: how alike are the dissimilarities between examples?
+
+    Dissimilarity of two examples (``rdm``): ``"correlation"``: 1 − Pearson's correlation over the features;
+    ``"cosine"``: 1 − cosine; ``"euclidean"`` and ``"squared_euclidean"``; ``"mahalanobis"``: squared, after whitening
+    by the representation's own covariance.
+
+    Comparison over the pairs of examples (``compare``): ``"spearman"`` (equal entries share their mean rank),
+    ``"pearson"``, ``"cosine"``; ``"rho_a"`` and ``"tau_a"``: Spearman's and Kendall's coefficient as expected when ties
+    are broken at random, the ones to use where an RDM predicts ties; ``"cosine_cov"`` and ``"corr_cov"``: cosine and
+    correlation of pairs whitened by the covariance that they have because they share examples (Diedrichsen et al. 2021,
+    examples of equal and independent noise).
+
+    Pairs of examples are not independent, so the p-value of an ordinary correlation test is wrong here: permute the
+    examples (:func:`repscope.compare` and its permutation tests do).
+
+    Range: [−1, 1]. Invariances: isotropic scaling and permutation of features; orthogonal maps for all but
+    ``"correlation"``; translation for the Euclidean and Mahalanobis distances; invertible linear maps for the latter.
+    Symmetric. Not a metric.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        rdm: See above.
+        compare: See above; ``"tau_a"`` needs scipy.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where the examples of one side are all equal, or all
+        equally far apart. Torch gradients flow through it, but not for the comparisons of ranks.
+
+    Raises:
+        InputError: For arrays that do not match, fewer than 3 examples, NaN and infinity, or examples without a
+            direction (zeros for the cosine, equal features for the correlation).
+        MissingExtraError: For ``"tau_a"`` without scipy.
+
+    References:
+        Kriegeskorte et al. 2008; Nili et al. 2014 (τ_a); Diedrichsen et al. 2021 (whitening); Schütt et al. 2023 (ρ_a).
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.RandomState(0).randn(30, 5)
+        >>> abs(float(rsa(x, 2 * x)) - 1.0) < 1e-12
+        True
+    """
+    check_options({"rdm": rdm, "compare": compare})
+    x, y = check_pair("rsa", x, y, minimum_examples=MINIMUM_EXAMPLES)
+    return score(prepare(x, rdm=rdm, compare=compare), prepare(y, rdm=rdm, compare=compare))
