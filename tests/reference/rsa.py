@@ -18,7 +18,7 @@ def dissimilarity(x, i, j, rdm):
         return 1 - float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
     if rdm == "mahalanobis":
         centered = x - x.mean(axis=0)
-        # Singular values of the centred features are √(n − 1) standard deviations; the factor is the same for all pairs.
+        # Of the scatter, not the covariance: the factor n − 1 is the same for all pairs.
         inverse = np.linalg.pinv(centered.T @ centered, rcond=1e-12, hermitian=True)
         return float((a - b) @ inverse @ (a - b))
     squared = math.fsum((a - b) ** 2)

@@ -18,11 +18,11 @@ from repscope.errors import InputError, MissingExtraError
 from repscope.measures._arrays import (
     Array,
     Namespace,
-    center_and_scale,
     check_pair,
     detached,
     differentiable,
     number,
+    typical_entries,
     undefined,
     widest_float,
 )
@@ -138,7 +138,8 @@ def _cosine(xp: Namespace, x: Array) -> Array:
 
 
 def _squared_euclidean(xp: Namespace, x: Array) -> Array:
-    return squared_distances(xp, center_and_scale(xp, x)[0])
+    # An entry of each column is subtracted, not the mean: of coarse numbers that leaves equal distances equal.
+    return squared_distances(xp, x - typical_entries(xp, x))
 
 
 def _euclidean(xp: Namespace, x: Array) -> Array:
@@ -193,7 +194,7 @@ def _tau_a(xp: Namespace, x: Array, y: Array) -> Array:
     try:
         from scipy.stats import kendalltau
     except ImportError:
-        raise MissingExtraError("rsa: compare='tau_a' needs scipy. Install it: pip install scipy.") from None
+        raise MissingExtraError("rsa: compare='tau_a'", "scipy", "measures") from None
     left, right = (np.asarray(z.cpu() if array_api_compat.is_torch_array(z) else z) for z in (detached(x), detached(y)))
     m = left.size
     pairs = m * (m - 1) / 2
