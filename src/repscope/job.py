@@ -53,6 +53,9 @@ from repscope.subjects import Subject, check_examples
 
 Forward = Callable[..., Any] | None
 
+_KEPT_SHARE = 0.9
+"""Of the memory budget that activations may fill."""
+
 
 @dataclass
 class Job:
@@ -279,8 +282,13 @@ class Job:
             forward_seconds=forward,
             flops_per_second=rate,
         )
-        # Ranks that cut the data differently would miss tiles or count them twice.
         peak = chosen.peak_bytes + expected_bytes(source.widths, n or SAMPLE)
+        if chosen.route == "moments" and not in_memory and self._keeps_for_errors():
+            total = sum(source.widths)
+            activations = float(source.itemsize) * (n or 0) * total
+            # Beside the sums, two square arrays of their size: the moments around the mean, and their squares.
+            peak += activations + 16.0 * total**2 if activations <= _KEPT_SHARE * opened.memory else 0.0
+        # Ranks that cut the data differently would miss tiles or count them twice.
         return distributed.agree(replace(chosen, precision=self.precision, peak_bytes=peak))
 
     def _ready(self, measure: ConfiguredMeasure, opened: _Opened) -> tuple[_Opened, Plan]:
@@ -299,10 +307,14 @@ class Job:
         """One pass over the data for all visitors, and the activations in memory; None where they do not fit."""
         from repscope.sources import Keep
 
-        keep = Keep(opened.source, 0.9 * opened.memory, needed_by)
+        keep = Keep(opened.source, _KEPT_SHARE * opened.memory, needed_by)
         with one_blas_thread():
             Watched(opened.source, self.observer).stream(Together([*visitors, keep]))
         return keep.source()
+
+    def _keeps_for_errors(self) -> bool:
+        """Whether activations that sums do without are kept for standard errors, where they fit."""
+        return self.intervals is not False and self.checkpoint is None and distributed.current().count == 1
 
     def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: _Opened) -> _Found:
         """All that one pass of the models can give to any of the measures."""
@@ -323,7 +335,7 @@ class Job:
                     estimator = check_estimator(m.id, m.options["estimator"])
                     visitors[key] = visitor_for(opened.source, kernel, estimator, chosen)
                 found.visitors[m.label] = visitors[key]
-                keep |= chosen.route == "moments" and self.intervals is not False
+                keep |= chosen.route == "moments" and self._keeps_for_errors()
             found.plans[m.label] = chosen
         if keep:
             found.held = self._kept(opened, list(visitors.values()), needed_by)
