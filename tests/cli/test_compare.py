@@ -166,7 +166,7 @@ def test_the_table_and_the_matches_are_printed(repscope):
     assert lines[3].split() == ["one", "two"]
     result = compare("a.npz", "b.npz")
     assert lines[4].split() == ["early", *(f"{value:.3f}" for value in result.values[0])]
-    assert "  early → one  1.000" in lines
+    assert "  early → one  1.000 ± 0.000" in lines
     assert "versions" not in done.out
     assert "versions" in repscope("compare", "a.npz", "b.npz", "--verbose").out
 

@@ -68,10 +68,11 @@ def prepare(x: Array, *, rdm: Dissimilarity = "correlation", compare: RDMCompari
     x = xp.astype(x, widest_float(xp, x), copy=False)
     matrix = _DISTANCES[rdm](xp, x)
     if compare in ("cosine_cov", "corr_cov"):
+        largest = number(xp.max(xp.abs(matrix)))
         if compare == "corr_cov":
             matrix = _without_mean(xp, matrix)
         # Whitening the pairs by their covariance, (4, 1, 0) for pairs that share two, one and no examples, is centring.
-        return _unit(xp, xp.reshape(center_gram(matrix, "biased"), (-1,)), compare, float(xp.max(xp.abs(matrix))))
+        return _unit(xp, xp.reshape(center_gram(matrix, "biased"), (-1,)), compare, largest)
     pairs = pairs_of(xp, matrix)
     largest = number(xp.max(xp.abs(pairs)))
     if compare == "tau_a":
@@ -204,7 +205,7 @@ def _tau_a(xp: Namespace, x: Array, y: Array) -> Array:
 
 
 def rsa(x: Array, y: Array, *, rdm: Dissimilarity = "correlation", compare: RDMComparison = "spearman") -> Array:
-    """Representational similarity analysis: how alike are the dissimilarities between examples?
+    """Representational similarity analysis: how alike the dissimilarities between examples are.
 
     Dissimilarity of two examples (``rdm``): ``"correlation"``: 1 − Pearson's correlation over the features;
     ``"cosine"``: 1 − cosine; ``"euclidean"`` and ``"squared_euclidean"``; ``"mahalanobis"``: squared, after whitening

@@ -157,7 +157,11 @@ def test_missing_data_are_named(workshop, tmp_path):
         ("sanity", {"changes": {"epochs": "many"}}, r"setting epochs must be a whole number, got 'many'"),
         ("width", {"changes": {"networks": 1}}, "two networks of each"),
         ("within-class", {"changes": {"networks": 1}}, "needs two networks or more"),
-        ("within-class", {"changes": {"images": 4}}, "needs 4 images of a class, got 4 images in all"),
+        (
+            "within-class",
+            {"changes": {"images": 4}},
+            "groups must have at least 4 examples, got 2 groups",
+        ),
         ("batchnorm", {"changes": {"networks": 1}}, "needs two networks or more"),
         ("initialization", {"changes": {"networks": 1}}, "needs two networks or more"),
         ("architectures", {"changes": {"pairs": "plain-10"}}, r"pairs must be like 'plain-10 x resnet-14'"),
