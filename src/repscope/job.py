@@ -432,11 +432,11 @@ class Job:
         size = self._left_out_together()
         refusal = no_intervals(result.n or 0, size, whole=len(partials) == 1)
         if refusal is None and (opened is None or not isinstance(opened.source, ArraySource) or tiles is None):
-            refusal = "the activations of all examples must fit memory=; pairs='batch' has intervals from any stream"
+            refusal = "the activations of all examples must fit memory=; raise it"
         elif refusal is None and opened is not None:
             source = opened.source
             if partials[0].route == "tiles" and source.n * sum(source.widths) * source.itemsize > opened.memory:
-                refusal = "the activations must fit memory= twice; raise it, or use pairs='batch'"
+                refusal = "the activations must fit memory= twice; raise it"
         if refusal is not None:
             return self._refused(result, refusal)
         assert opened is not None
