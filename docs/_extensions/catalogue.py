@@ -10,7 +10,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from repscope.cli.terminal import measure_rows
-from repscope.measures.catalog import CATALOG, Measure
+from repscope.measures.catalog import CATALOG
+from repscope.measures.measure import Measure
 
 
 def facts_table(measure: Measure) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.measures.catalog import ConfiguredMeasure, configure
+from repscope.measures.catalog import configure
 from repscope.measures.kernels import KernelLike
+from repscope.measures.measure import ConfiguredMeasure
 
 if TYPE_CHECKING:  # loaded where they are used: `import repscope` stays short, and so does the command line's help
     from repscope.engine.plan import Plan

@@ -10,8 +10,8 @@ from typing import Any
 
 from repscope.engine.plan import Plan
 from repscope.measures._tiles import tileable
-from repscope.measures.catalog import ConfiguredMeasure, describe
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, as_kernel
+from repscope.measures.measure import ConfiguredMeasure, describe
 from repscope.subjects import Subject
 
 _PACKAGES = {"numpy": "numpy", "torch": "torch", "array_api_compat": "array-api-compat"}

@@ -45,8 +45,8 @@ from repscope.inference.observer import SAMPLE, Observer, Watched, expected_byte
 from repscope.inference.permutation import bytes_needed, draw_orders, permuted_products, permuted_scores
 from repscope.measures._decomposition import Decomposition, decompose
 from repscope.measures._tiles import tileable
-from repscope.measures.catalog import ConfiguredMeasure
 from repscope.measures.kernels import Kernel, as_kernel, check_estimator
+from repscope.measures.measure import ConfiguredMeasure
 from repscope.partials import PartialFile, read_partial
 from repscope.store_source import StoreSource
 from repscope.subjects import Subject, check_examples

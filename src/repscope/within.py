@@ -20,7 +20,8 @@ from repscope.compare import compare
 from repscope.comparison import STATISTICS, Comparison
 from repscope.errors import CaptureWarning, InputError, RepscopeWarning
 from repscope.measures._messages import warn
-from repscope.measures.catalog import ConfiguredMeasure, configure
+from repscope.measures.catalog import configure
+from repscope.measures.measure import ConfiguredMeasure
 
 Rows = npt.NDArray[np.int64]
 

@@ -10,7 +10,8 @@ import pytest
 
 import repscope
 from repscope import RBF, Cosine, Laplace, Polynomial
-from repscope.measures.catalog import CATALOG, Invariance, configure, describe, measures
+from repscope.measures.catalog import CATALOG, configure, measures
+from repscope.measures.measure import Invariance, describe
 from tests.measures.examples import ALL, label, pair
 
 EXTRA = tuple(

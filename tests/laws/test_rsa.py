@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import repscope
-from repscope.measures.catalog import Invariance, configure
+from repscope.measures.catalog import configure
+from repscope.measures.measure import Invariance
 from repscope.measures.rsa import COMPARISONS, DISSIMILARITIES
 from tests.measures.examples import pair
 from tests.reference import rsa as reference

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from repscope.measures.catalog import CATALOG, ConfiguredMeasure, configure
+from repscope.measures.catalog import CATALOG, configure
 from repscope.measures.kernels import RBF, Cosine, Laplace, Linear, Polynomial, as_kernel
+from repscope.measures.measure import ConfiguredMeasure
 from tests.reference import kernels as reference
 from tests.reference.table import REFERENCES
 

@@ -11,7 +11,8 @@ import repscope
 from repscope import RBF, Cosine, Laplace, Linear, Polynomial
 from repscope.measures import hsic
 from repscope.measures._arrays import center, center_and_scale
-from repscope.measures.catalog import Invariance, configure
+from repscope.measures.catalog import configure
+from repscope.measures.measure import Invariance
 from tests.measures.examples import ALL, CCA_LIKE, label, pair
 
 KERNELS = (Linear(), RBF(0.4), Laplace(1.0), Polynomial(3), Cosine())

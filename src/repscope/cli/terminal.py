@@ -13,7 +13,7 @@ import numpy as np
 
 from repscope.comparison import Comparison
 from repscope.errors import MissingExtraError
-from repscope.measures.catalog import Facts, Invariance, Measure, describe
+from repscope.measures.measure import Facts, Invariance, Measure, describe
 
 MAXIMUM_LINES = 120
 """A matrix that takes more lines than this is not printed; nobody reads it."""

@@ -17,9 +17,9 @@ from repscope.measures._arrays import Array
 from repscope.measures._decomposition import Decomposition
 from repscope.measures._sums import CenteredSums, hsic_normalizer
 from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order
-from repscope.measures.catalog import ConfiguredMeasure
 from repscope.measures.cca import ridge_normalizer, shrinkage
 from repscope.measures.hsic import HSICState, State, TiledState, gram_of
+from repscope.measures.measure import ConfiguredMeasure
 from repscope.measures.regression import RegressionState
 
 _ROWS = 4096

@@ -10,7 +10,7 @@ import array_api_compat
 from repscope.errors import DegenerateInputWarning, InputError, RankWarning
 from repscope.measures._arrays import Array, Namespace, center, check_pair, number, widest_float
 from repscope.measures._messages import warn
-from repscope.measures.catalog import ConfiguredMeasure, configure
+from repscope.measures.catalog import configure
 from repscope.measures.kernels import (
     Estimator,
     KernelLike,
@@ -20,6 +20,7 @@ from repscope.measures.kernels import (
     gram_matrix,
     minimum_examples,
 )
+from repscope.measures.measure import ConfiguredMeasure
 
 EXAMPLES_A_FEATURE = 4
 """Examples there should be for each feature that is taken out: of n examples on q features n − 1 − q dimensions remain,

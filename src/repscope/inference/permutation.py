@@ -20,8 +20,8 @@ from repscope.errors import RepscopeWarning
 from repscope.inference.closed_form import Factors
 from repscope.measures._arrays import Array
 from repscope.measures._decomposition import Decomposition
-from repscope.measures.catalog import ConfiguredMeasure
 from repscope.measures.cca import PWCCAState
+from repscope.measures.measure import ConfiguredMeasure
 from repscope.measures.regression import RegressionState
 from repscope.measures.shape import ProcrustesState
 

@@ -7,276 +7,26 @@ this table. A new measure is one pair of functions, one row here, one slow refer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from repscope.errors import InputError
+from repscope.measures import _declared as declared
 from repscope.measures import cca, cka, dependence, hsic, neighbors, regression, rsa, shape
 from repscope.measures._arrays import Array, check_pair
-from repscope.measures._decomposition import Decomposition
 from repscope.measures._messages import check_choice, did_you_mean
-from repscope.measures.kernels import RBF, Kernel, Laplace, Polynomial, as_kernel, check_estimator
-from repscope.measures.kernels import minimum_examples as _minimum_examples
-
-
-class Invariance(StrEnum):
-    """A transformation of one representation that leaves the score as it is (§2 of the 2019 paper)."""
-
-    PERMUTATION = "permutation"
-    """Reordering the features."""
-    ORTHOGONAL = "orthogonal"
-    """Rotations and reflections of feature space; contains the permutations."""
-    ISOTROPIC_SCALING = "isotropic scaling"
-    """Multiplying all features by one positive number."""
-    TRANSLATION = "translation"
-    """Adding one vector to all examples."""
-    INVERTIBLE_LINEAR = "invertible linear"
-    """Any invertible linear map of feature space; contains the orthogonal maps and scaling."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is declared about a measure with given options, and held (or broken on a witness) by the tests.
-
-    Attributes:
-        kind: ``"similarity"`` (large means alike) or ``"distance"``.
-        range: Smallest and largest possible value.
-        symmetric: Whether score(x, y) = score(y, x).
-        metric: Whether it satisfies the axioms of a metric on equivalence classes.
-        invariances_x: Transformations of the first argument that change nothing.
-        invariances_y: Transformations of the second argument that change nothing.
-        minimum_examples: Smallest n that is accepted.
-    """
-
-    kind: Literal["similarity", "distance"]
-    range: tuple[float, float]
-    symmetric: bool
-    metric: bool
-    invariances_x: frozenset[Invariance]
-    invariances_y: frozenset[Invariance]
-    minimum_examples: int
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One row of the catalogue.
-
-    Attributes:
-        id: Public name, as in ``repscope.score(id, x, y)``.
-        title: Full name.
-        formula: In one line, for centred X and Y.
-        function: The public function of two representations.
-        prepare: From a checked representation to a state, once per layer.
-        score: From two states to a scalar, once per pair.
-        prepare_options: Options of ``prepare`` with their defaults.
-        score_options: Options of ``score`` with their defaults.
-        facts: The declared facts for given options; refuses options that do not exist.
-        variants: Options worth listing; every test of the catalogue runs over them.
-        cost: Arithmetic for one pair with n examples and widths p, q.
-        references: Where the definition comes from.
-        decomposes: ``prepare`` takes a ``decomposition=`` made before, the costly part, which measures share.
-    """
-
-    id: str
-    title: str
-    formula: str
-    function: Callable[..., Array]
-    prepare: Callable[..., Any]
-    score: Callable[..., Array]
-    prepare_options: Mapping[str, Any]
-    score_options: Mapping[str, Any]
-    facts: Callable[[Mapping[str, Any]], Facts]
-    variants: tuple[Mapping[str, Any], ...]
-    cost: str
-    references: tuple[str, ...]
-    decomposes: bool = False
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """All options with their defaults."""
-        return {**self.prepare_options, **self.score_options}
-
-
-@dataclass(frozen=True)
-class ConfiguredMeasure:
-    """A measure with all of its options settled; what the conductor, the plots and the tests work with."""
-
-    measure: Measure
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """Catalogue id."""
-        return self.measure.id
-
-    @property
-    def label(self) -> str:
-        """Id and the options that differ from the defaults, such as ``cka(estimator='biased', kernel=RBF(0.4))``."""
-        changed = {k: v for k, v in self.options.items() if v != self.measure.options[k]}
-        if not changed:
-            return self.id
-        return f"{self.id}({', '.join(f'{k}={describe(v)}' for k, v in sorted(changed.items()))})"
-
-    @property
-    def facts(self) -> Facts:
-        """The declared facts for these options."""
-        return self.measure.facts(self.options)
-
-    def prepare(self, x: Array, *, decomposition: Decomposition | None = None) -> Any:
-        """Prepare one checked representation."""
-        options = {k: self.options[k] for k in self.measure.prepare_options}
-        if self.measure.decomposes:
-            options["decomposition"] = decomposition
-        return self.measure.prepare(x, **options)
-
-    @property
-    def preparation(self) -> tuple[Any, ...]:
-        """A key that two configured measures share when one preparation serves both."""
-        options = (self.options[k] for k in sorted(self.measure.prepare_options))
-        # Two callables may share their name: each is itself only.
-        return (self.measure.prepare, *(v if isinstance(v, Kernel | str | float | int) else id(v) for v in options))
-
-    def score(self, state_x: Any, state_y: Any) -> Array:
-        """Score two prepared representations."""
-        return self.measure.score(state_x, state_y, **{k: self.options[k] for k in self.measure.score_options})
-
-    def __call__(self, x: Array, y: Array) -> Array:
-        """Check and score two representations."""
-        return self.measure.function(x, y, **self.options)
-
-
-def describe(value: Any) -> str:
-    """An option's value as it is printed and stored: kernels by their definition, the rest by repr."""
-    if isinstance(value, Kernel):
-        return repr(value)
-    if callable(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
-    return repr(value)
-
-
-_LINEAR = frozenset(Invariance)
-_ORTHOGONAL = frozenset({Invariance.PERMUTATION, Invariance.ORTHOGONAL})
-_TRANSLATION = frozenset({Invariance.TRANSLATION})
-_SCALING = frozenset({Invariance.ISOTROPIC_SCALING})
-_SHAPE = _ORTHOGONAL | _TRANSLATION | _SCALING
-
-
-def _same(
-    kind: Literal["similarity", "distance"],
-    low: float,
-    high: float,
-    invariances: frozenset[Invariance],
-    *,
-    metric: bool = False,
-    minimum_examples: int = 2,
-) -> Facts:
-    """Facts of a symmetric measure."""
-    return Facts(kind, (low, high), True, metric, invariances, invariances, minimum_examples)
-
-
-def _kernel_invariances(kernel: Kernel) -> frozenset[Invariance]:
-    invariances = frozenset() if kernel.name == "custom" else _ORTHOGONAL
-    if kernel.translation_invariant:
-        invariances |= _TRANSLATION
-    if kernel.scale_invariant:
-        invariances |= _SCALING
-    return invariances
-
-
-def _hsic_facts(options: Mapping[str, Any]) -> Facts:
-    estimator = check_estimator("hsic", options["estimator"])
-    low = 0.0 if estimator == "biased" else -math.inf
-    invariances = _kernel_invariances(as_kernel(options["kernel"], "hsic"))
-    return _same("similarity", low, math.inf, invariances, minimum_examples=_minimum_examples(estimator))
-
-
-def _cka_facts(options: Mapping[str, Any]) -> Facts:
-    estimator = check_estimator("cka", options["estimator"])
-    kernel = as_kernel(options["kernel"], "cka")
-    scales_as_one = kernel.homogeneous or (isinstance(kernel, Polynomial) and kernel.constant == 0)
-    invariances = _kernel_invariances(kernel) | (_SCALING if scales_as_one else frozenset())
-    low = 0.0 if estimator == "biased" else -1.0
-    return _same("similarity", low, 1.0, invariances, minimum_examples=_minimum_examples(estimator))
-
-
-def _cca_facts(options: Mapping[str, Any]) -> Facts:
-    cca.check_summary("cca", options["summary"])
-    return _same("similarity", 0.0, 1.0, _LINEAR)
-
-
-def _svcca_facts(options: Mapping[str, Any]) -> Facts:
-    cca.check_summary("svcca", options["summary"])
-    cca.check_variance(options["variance"])
-    return _same("similarity", 0.0, 1.0, _LINEAR if options["variance"] == 1 else _SHAPE)
-
-
-def _pwcca_facts(options: Mapping[str, Any]) -> Facts:
-    x = frozenset({Invariance.PERMUTATION}) | _SCALING | _TRANSLATION
-    return Facts("similarity", (0.0, 1.0), False, False, x, _LINEAR, 2)
-
-
-def _canonical_ridge_facts(options: Mapping[str, Any]) -> Facts:
-    cca.check_ridge(options["kappa_x"], options["kappa_y"], options["normalizer"])
-    invariances = _ORTHOGONAL | _TRANSLATION
-    x, y = (_ridge_invariances(options[k]) for k in ("kappa_x", "kappa_y"))
-    symmetric = options["kappa_x"] == options["kappa_y"]
-    return Facts("similarity", (0.0, 1.0), symmetric, False, invariances | x, invariances | y, 2)
-
-
-def _ridge_invariances(kappa: float) -> frozenset[Invariance]:
-    if kappa == 0:
-        return _LINEAR
-    return _SCALING if math.isinf(kappa) else frozenset()
-
-
-def _regression_facts(options: Mapping[str, Any]) -> Facts:
-    return Facts("similarity", (0.0, 1.0), False, False, _SHAPE, _LINEAR, 2)
-
-
-def _procrustes_facts(options: Mapping[str, Any]) -> Facts:
-    kind = options["kind"]
-    shape.check_kind(kind)
-    if kind == "cosine":
-        return _same("similarity", 0.0, 1.0, _SHAPE)
-    if kind == "squared":
-        return _same("distance", 0.0, 2.0, _SHAPE)
-    if kind == "distance":
-        return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION, metric=True)
-    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
-
-
-def _dependence_facts(options: Mapping[str, Any]) -> Facts:
-    estimator = check_estimator("distance_correlation", options["estimator"])
-    low = 0.0 if estimator == "biased" else -1.0
-    return _same("similarity", low, 1.0, _SHAPE, minimum_examples=_minimum_examples(estimator))
-
-
-def _rv2_facts(options: Mapping[str, Any]) -> Facts:
-    return _same("similarity", -1.0, 1.0, _SHAPE)
-
-
-def _rsa_facts(options: Mapping[str, Any]) -> Facts:
-    rsa.check_options(options)
-    invariances = {
-        "correlation": frozenset({Invariance.PERMUTATION}) | _SCALING,
-        "cosine": _ORTHOGONAL | _SCALING,
-        "mahalanobis": _LINEAR,
-    }.get(options["rdm"], _SHAPE)
-    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=rsa.MINIMUM_EXAMPLES)
-
-
-def _neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:
-    def facts(options: Mapping[str, Any]) -> Facts:
-        fewest = neighbors.check_options(function, options)
-        translation = _TRANSLATION if options.get("metric") == "euclidean" else frozenset()
-        return _same("similarity", 0.0, 1.0, _ORTHOGONAL | _SCALING | translation, minimum_examples=fewest)
-
-    return facts
-
+from repscope.measures.kernels import RBF, Laplace, Polynomial
+from repscope.measures.measure import ConfiguredMeasure, Measure
 
 _KORNBLITH = "Kornblith, Norouzi, Lee & Hinton 2019, Similarity of Neural Network Representations Revisited"
+
+_OF_NEIGHBORS: Mapping[str, Any] = {
+    "prepare": neighbors.prepare,
+    "prepare_options": {"k": 10, "metric": "cosine"},
+    "score_options": {},
+    "variants": ({"k": 3}, {"k": 3, "metric": "euclidean"}),
+}
+"""What the measures of sets of neighbours have in common."""
 
 CATALOG: Mapping[str, Measure] = {
     row.id: row
@@ -290,7 +40,7 @@ CATALOG: Mapping[str, Measure] = {
             score=cka.score,
             prepare_options={"kernel": "linear", "estimator": "unbiased"},
             score_options={},
-            facts=_cka_facts,
+            facts=declared.cka_facts,
             variants=(
                 {},
                 {"estimator": "biased"},
@@ -313,7 +63,7 @@ CATALOG: Mapping[str, Measure] = {
             score=hsic.score,
             prepare_options={"kernel": "linear", "estimator": "unbiased"},
             score_options={},
-            facts=_hsic_facts,
+            facts=declared.hsic_facts,
             variants=({}, {"estimator": "biased"}, {"kernel": RBF(0.4)}, {"kernel": "cosine"}),
             cost="as cka",
             references=(f"{_KORNBLITH}, eq. 3", "Gretton et al. 2005", "Song et al. 2012"),
@@ -328,7 +78,7 @@ CATALOG: Mapping[str, Measure] = {
             score=cca.score,
             prepare_options={},
             score_options={"summary": "r2"},
-            facts=_cca_facts,
+            facts=declared.cca_facts,
             variants=({}, {"summary": "mean"}),
             cost="n(p² + q² + pq) + p³ + q³ multiplications; with n in place of p where p > n",
             references=(f"{_KORNBLITH}, eq. 7 and 8", "Hotelling 1936", "Björck & Golub 1973"),
@@ -343,7 +93,7 @@ CATALOG: Mapping[str, Measure] = {
             score=cca.score,
             prepare_options={"variance": 0.99},
             score_options={"summary": "r2"},
-            facts=_svcca_facts,
+            facts=declared.svcca_facts,
             variants=({"variance": 0.8}, {"variance": 0.8, "summary": "mean"}),
             cost="as cca",
             references=(f"{_KORNBLITH}, Table 1", "Raghu et al. 2017"),
@@ -358,7 +108,7 @@ CATALOG: Mapping[str, Measure] = {
             score=cca.score_pwcca,
             prepare_options={},
             score_options={},
-            facts=_pwcca_facts,
+            facts=declared.pwcca_facts,
             variants=({},),
             cost="as cca, and p·q·min(p, q) for the singular vectors",
             references=(f"{_KORNBLITH}, eq. 9 and App. C.3", "Morcos, Raghu & Bengio 2018"),
@@ -373,7 +123,7 @@ CATALOG: Mapping[str, Measure] = {
             score=regression.score,
             prepare_options={},
             score_options={},
-            facts=_regression_facts,
+            facts=declared.regression_facts,
             variants=({},),
             cost="as cca",
             references=(f"{_KORNBLITH}, eq. 5",),
@@ -387,7 +137,7 @@ CATALOG: Mapping[str, Measure] = {
             score=shape.score,
             prepare_options={},
             score_options={"kind": "angle"},
-            facts=_procrustes_facts,
+            facts=declared.procrustes_facts,
             variants=({}, {"kind": "distance"}, {"kind": "squared"}, {"kind": "cosine"}),
             cost="npq + pq·min(p, q) multiplications; with n in place of p where p > n",
             references=(f"{_KORNBLITH}, App. D.2", "Williams et al. 2021", "Ding et al. 2021"),
@@ -402,7 +152,7 @@ CATALOG: Mapping[str, Measure] = {
             score=cca.score_canonical_ridge,
             prepare_options={},
             score_options={"kappa_x": 1.0, "kappa_y": 1.0, "normalizer": "full"},
-            facts=_canonical_ridge_facts,
+            facts=declared.canonical_ridge_facts,
             variants=({}, {"kappa_x": math.inf, "kappa_y": 0.0}, {"kappa_x": 0.5, "kappa_y": 50.0}),
             cost="as cca",
             references=(f"{_KORNBLITH}, App. D.1", "Vinod 1976"),
@@ -416,7 +166,7 @@ CATALOG: Mapping[str, Measure] = {
             score=dependence.score,
             prepare_options={"estimator": "unbiased"},
             score_options={},
-            facts=_dependence_facts,
+            facts=declared.dependence_facts,
             variants=({}, {"estimator": "biased"}),
             cost="n²(p + q) multiplications, n² numbers a layer",
             references=("Székely, Rizzo & Bakirov 2007", "Székely & Rizzo 2014", "Sejdinovic et al. 2013"),
@@ -430,7 +180,7 @@ CATALOG: Mapping[str, Measure] = {
             score=dependence.score_rv2,
             prepare_options={},
             score_options={},
-            facts=_rv2_facts,
+            facts=declared.rv2_facts,
             variants=({},),
             cost="n²(p + q) multiplications, n² numbers a layer",
             references=("Smilde et al. 2009",),
@@ -444,7 +194,7 @@ CATALOG: Mapping[str, Measure] = {
             score=rsa.score,
             prepare_options={"rdm": "correlation", "compare": "spearman"},
             score_options={},
-            facts=_rsa_facts,
+            facts=declared.rsa_facts,
             variants=(
                 {"rdm": "euclidean"},
                 {"rdm": "euclidean", "compare": "pearson"},
@@ -458,12 +208,9 @@ CATALOG: Mapping[str, Measure] = {
             title="Mutual nearest neighbours",
             formula="(1/n) Σ_i |N_x(i) ∩ N_y(i)| / k",
             function=neighbors.mutual_knn,
-            prepare=neighbors.prepare,
             score=neighbors.score_mutual_knn,
-            prepare_options={"k": 10, "metric": "cosine"},
-            score_options={},
-            facts=_neighbor_facts("mutual_knn"),
-            variants=({"k": 3}, {"k": 3, "metric": "euclidean"}),
+            facts=declared.neighbor_facts("mutual_knn"),
+            **_OF_NEIGHBORS,
             cost="n²(p + q) multiplications and a sort of n² distances a layer; n² a pair",
             references=("Huh, Cheung, Wang & Isola 2024, The Platonic Representation Hypothesis",),
         ),
@@ -472,12 +219,9 @@ CATALOG: Mapping[str, Measure] = {
             title="Jaccard similarity of nearest neighbours",
             formula="(1/n) Σ_i |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|",
             function=neighbors.jaccard_knn,
-            prepare=neighbors.prepare,
             score=neighbors.score_jaccard_knn,
-            prepare_options={"k": 10, "metric": "cosine"},
-            score_options={},
-            facts=_neighbor_facts("jaccard_knn"),
-            variants=({"k": 3}, {"k": 3, "metric": "euclidean"}),
+            facts=declared.neighbor_facts("jaccard_knn"),
+            **_OF_NEIGHBORS,
             cost="as mutual_knn",
             references=("Schumacher et al. 2021", "Wang et al. 2022", "Klabunde et al. 2024, ReSi"),
         ),
@@ -486,12 +230,9 @@ CATALOG: Mapping[str, Measure] = {
             title="Rank similarity of nearest neighbours",
             formula="(1/n) Σ_i Σ_j 2/((1+|r_j−s_j|)(r_j+s_j)) / Σ_{r≤K} 1/r, j the K neighbours in common",
             function=neighbors.rank_similarity,
-            prepare=neighbors.prepare,
             score=neighbors.score_rank_similarity,
-            prepare_options={"k": 10, "metric": "cosine"},
-            score_options={},
-            facts=_neighbor_facts("rank_similarity"),
-            variants=({"k": 3}, {"k": 3, "metric": "euclidean"}),
+            facts=declared.neighbor_facts("rank_similarity"),
+            **_OF_NEIGHBORS,
             cost="as mutual_knn",
             references=("Wang et al. 2022", "Klabunde et al. 2023"),
         ),
@@ -504,7 +245,7 @@ CATALOG: Mapping[str, Measure] = {
             score=neighbors.score_second_order_cosine,
             prepare_options={"k": 10},
             score_options={},
-            facts=_neighbor_facts("second_order_cosine"),
+            facts=declared.neighbor_facts("second_order_cosine"),
             variants=({"k": 3},),
             cost="as mutual_knn",
             references=("Hamilton, Leskovec & Jurafsky 2016", "Klabunde et al. 2024, ReSi"),

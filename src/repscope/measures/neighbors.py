@@ -173,6 +173,13 @@ def score_second_order_cosine(state_x: Surroundings, state_y: Surroundings) -> A
     return xp.mean(xp.where(lengths > 0, products / xp.where(lengths > 0, lengths, xp.ones_like(lengths)), both_zero))
 
 
+def _prepared(function: str, x: Array, y: Array, k: int, metric: NeighborMetric) -> tuple[Neighborhoods, Neighborhoods]:
+    """Both layers, checked and prepared."""
+    fewest = check_options(function, {"k": k, "metric": metric})
+    x, y = check_pair(function, x, y, minimum_examples=fewest)
+    return prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric)
+
+
 def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
     """Share of the ``k`` nearest neighbours that two representations of the same examples have in common.
 
@@ -204,9 +211,7 @@ def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cos
         >>> float(mutual_knn(x, 2 * x[:, ::-1]))
         1.0
     """
-    fewest = check_options("mutual_knn", {"k": k, "metric": metric})
-    x, y = check_pair("mutual_knn", x, y, minimum_examples=fewest)
-    return score_mutual_knn(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+    return score_mutual_knn(*_prepared("mutual_knn", x, y, k, metric))
 
 
 def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
@@ -239,9 +244,7 @@ def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "co
         >>> float(jaccard_knn(x, x))
         1.0
     """
-    fewest = check_options("jaccard_knn", {"k": k, "metric": metric})
-    x, y = check_pair("jaccard_knn", x, y, minimum_examples=fewest)
-    return score_jaccard_knn(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+    return score_jaccard_knn(*_prepared("jaccard_knn", x, y, k, metric))
 
 
 def rank_similarity(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
@@ -275,9 +278,7 @@ def rank_similarity(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric =
         >>> abs(float(rank_similarity(x, x)) - 1.0) < 1e-12
         True
     """
-    fewest = check_options("rank_similarity", {"k": k, "metric": metric})
-    x, y = check_pair("rank_similarity", x, y, minimum_examples=fewest)
-    return score_rank_similarity(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+    return score_rank_similarity(*_prepared("rank_similarity", x, y, k, metric))
 
 
 def second_order_cosine(x: Array, y: Array, *, k: int = 10) -> Array:

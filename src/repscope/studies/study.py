@@ -18,7 +18,8 @@ from repscope.compare import compare
 from repscope.comparison import Comparison, load
 from repscope.errors import InputError, RankWarning
 from repscope.measures._messages import did_you_mean
-from repscope.measures.catalog import ConfiguredMeasure, configure
+from repscope.measures.catalog import configure
+from repscope.measures.measure import ConfiguredMeasure
 from repscope.studies.claims import Check, Claim
 from repscope.studies.findings import Findings
 from repscope.studies.folder import Folder

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.measures.catalog import ConfiguredMeasure, configure
+from repscope.measures.catalog import configure
 from repscope.measures.kernels import RBF
+from repscope.measures.measure import ConfiguredMeasure
 from repscope.studies.identification import symmetrised
 
 

@@ -1,0 +1,131 @@
+"""What is declared of every measure of the catalogue, for any of its options; options that mean nothing are refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from repscope.measures import cca, neighbors, rsa, shape
+from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
+from repscope.measures.kernels import minimum_examples as _minimum_examples
+from repscope.measures.measure import Facts, Invariance
+
+_LINEAR = frozenset(Invariance)
+_ORTHOGONAL = frozenset({Invariance.PERMUTATION, Invariance.ORTHOGONAL})
+_TRANSLATION = frozenset({Invariance.TRANSLATION})
+_SCALING = frozenset({Invariance.ISOTROPIC_SCALING})
+_SHAPE = _ORTHOGONAL | _TRANSLATION | _SCALING
+
+
+def _same(
+    kind: Literal["similarity", "distance"],
+    low: float,
+    high: float,
+    invariances: frozenset[Invariance],
+    *,
+    metric: bool = False,
+    minimum_examples: int = 2,
+) -> Facts:
+    """Facts of a symmetric measure."""
+    return Facts(kind, (low, high), True, metric, invariances, invariances, minimum_examples)
+
+
+def _kernel_invariances(kernel: Kernel) -> frozenset[Invariance]:
+    invariances = frozenset() if kernel.name == "custom" else _ORTHOGONAL
+    if kernel.translation_invariant:
+        invariances |= _TRANSLATION
+    if kernel.scale_invariant:
+        invariances |= _SCALING
+    return invariances
+
+
+def hsic_facts(options: Mapping[str, Any]) -> Facts:
+    estimator = check_estimator("hsic", options["estimator"])
+    low = 0.0 if estimator == "biased" else -math.inf
+    invariances = _kernel_invariances(as_kernel(options["kernel"], "hsic"))
+    return _same("similarity", low, math.inf, invariances, minimum_examples=_minimum_examples(estimator))
+
+
+def cka_facts(options: Mapping[str, Any]) -> Facts:
+    estimator = check_estimator("cka", options["estimator"])
+    kernel = as_kernel(options["kernel"], "cka")
+    scales_as_one = kernel.homogeneous or (isinstance(kernel, Polynomial) and kernel.constant == 0)
+    invariances = _kernel_invariances(kernel) | (_SCALING if scales_as_one else frozenset())
+    low = 0.0 if estimator == "biased" else -1.0
+    return _same("similarity", low, 1.0, invariances, minimum_examples=_minimum_examples(estimator))
+
+
+def cca_facts(options: Mapping[str, Any]) -> Facts:
+    cca.check_summary("cca", options["summary"])
+    return _same("similarity", 0.0, 1.0, _LINEAR)
+
+
+def svcca_facts(options: Mapping[str, Any]) -> Facts:
+    cca.check_summary("svcca", options["summary"])
+    cca.check_variance(options["variance"])
+    return _same("similarity", 0.0, 1.0, _LINEAR if options["variance"] == 1 else _SHAPE)
+
+
+def pwcca_facts(options: Mapping[str, Any]) -> Facts:
+    x = frozenset({Invariance.PERMUTATION}) | _SCALING | _TRANSLATION
+    return Facts("similarity", (0.0, 1.0), False, False, x, _LINEAR, 2)
+
+
+def canonical_ridge_facts(options: Mapping[str, Any]) -> Facts:
+    cca.check_ridge(options["kappa_x"], options["kappa_y"], options["normalizer"])
+    invariances = _ORTHOGONAL | _TRANSLATION
+    x, y = (_ridge_invariances(options[k]) for k in ("kappa_x", "kappa_y"))
+    symmetric = options["kappa_x"] == options["kappa_y"]
+    return Facts("similarity", (0.0, 1.0), symmetric, False, invariances | x, invariances | y, 2)
+
+
+def _ridge_invariances(kappa: float) -> frozenset[Invariance]:
+    if kappa == 0:
+        return _LINEAR
+    return _SCALING if math.isinf(kappa) else frozenset()
+
+
+def regression_facts(options: Mapping[str, Any]) -> Facts:
+    return Facts("similarity", (0.0, 1.0), False, False, _SHAPE, _LINEAR, 2)
+
+
+def procrustes_facts(options: Mapping[str, Any]) -> Facts:
+    kind = options["kind"]
+    shape.check_kind(kind)
+    if kind == "cosine":
+        return _same("similarity", 0.0, 1.0, _SHAPE)
+    if kind == "squared":
+        return _same("distance", 0.0, 2.0, _SHAPE)
+    if kind == "distance":
+        return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION, metric=True)
+    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
+
+
+def dependence_facts(options: Mapping[str, Any]) -> Facts:
+    estimator = check_estimator("distance_correlation", options["estimator"])
+    low = 0.0 if estimator == "biased" else -1.0
+    return _same("similarity", low, 1.0, _SHAPE, minimum_examples=_minimum_examples(estimator))
+
+
+def rv2_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("similarity", -1.0, 1.0, _SHAPE)
+
+
+def rsa_facts(options: Mapping[str, Any]) -> Facts:
+    rsa.check_options(options)
+    invariances = {
+        "correlation": frozenset({Invariance.PERMUTATION}) | _SCALING,
+        "cosine": _ORTHOGONAL | _SCALING,
+        "mahalanobis": _LINEAR,
+    }.get(options["rdm"], _SHAPE)
+    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=rsa.MINIMUM_EXAMPLES)
+
+
+def neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:
+    def facts(options: Mapping[str, Any]) -> Facts:
+        fewest = neighbors.check_options(function, options)
+        translation = _TRANSLATION if options.get("metric") == "euclidean" else frozenset()
+        return _same("similarity", 0.0, 1.0, _ORTHOGONAL | _SCALING | translation, minimum_examples=fewest)
+
+    return facts
