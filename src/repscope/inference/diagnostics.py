@@ -19,7 +19,8 @@ from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
 from repscope.inference.ledger import Ledger
-from repscope.inference.observer import Floats, Integers, LayerRecord, Observer
+from repscope.inference.observer import Observer
+from repscope.inference.record import Floats, Integers, LayerRecord
 from repscope.inference.spectrum import Spectrum, halving_shift
 from repscope.measures._arrays import Array, check_representation
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from repscope.engine.drift import DriftStatistic
-from repscope.inference.observer import Floats, LayerRecord, Observer
+from repscope.inference.observer import Observer
+from repscope.inference.record import Floats, LayerRecord
 
 _BLANK = 1e-3
 """Standard deviation over an example's features, relative to that of the middle example, that counts as none."""

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from repscope.engine.threads import one_blas_thread
-from repscope.inference.observer import FARTHEST, FARTHEST_SHARE, SAMPLE, Floats, Integers, LayerRecord, Observer
+from repscope.inference.observer import FARTHEST_SHARE, SAMPLE, Observer
+from repscope.inference.record import FARTHEST, Floats, Integers, LayerRecord
 from repscope.measures.kernels import center_gram, minimum_examples
 
 DOMINANCE = 0.5
