@@ -28,7 +28,10 @@ ALLOWED = {
     "inference": {"errors", "measures", "engine"},
     "capture": {"errors", "store", "_progress"},
     "store": {"errors"},
-    "comparison": {"errors", "_container", "_frames", "_student"},
+    "comparison": {"errors", "_container", "_fields", "_frames", "_picking", "_student", "_text"},
+    "_fields": {"errors"},
+    "_picking": {"errors"},
+    "_text": {"comparison"},
     "plot": {"errors", "comparison"},
     "report": {"errors", "comparison", "plot", "_container"},
 }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import json
 import math
 import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from repscope import _container, _frames
+from repscope import _container, _fields, _frames, _picking, _text
 from repscope._student import student_quantile
 from repscope.errors import InputError
 
@@ -33,7 +31,6 @@ STATISTICS = ("null_mean", "null_sd", "p_values", "standard_errors")
 _ARRAYS = ("values", *STATISTICS)
 CHANCE = 0.05  # p value above which a score is within chance
 _ACRONYMS = frozenset({"cca", "cka", "hsic", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"})
-_PRINTED_LAYERS = 12  # str() shows the scores themselves up to this many rows and columns
 
 
 @dataclass(frozen=True)
@@ -118,14 +115,14 @@ class Comparison:
 
     def __post_init__(self) -> None:
         for name in ("row_layers", "column_layers", "row_models", "column_models", "warnings"):
-            _set(self, name, _texts(name, getattr(self, name)))
+            _set(self, name, _fields.texts(name, getattr(self, name)))
         shape = (len(self.row_layers), len(self.column_layers))
-        _set(self, "values", _matrix("values", self.values, shape))
+        _set(self, "values", _fields.matrix("values", self.values, shape))
         for name in STATISTICS:
             if getattr(self, name) is not None:
-                _set(self, name, _matrix(name, getattr(self, name), shape))
+                _set(self, name, _fields.matrix(name, getattr(self, name), shape))
         for axis in ("row", "column"):
-            _check_labels(axis, getattr(self, f"{axis}_layers"), getattr(self, f"{axis}_models"))
+            _fields.check_labels(axis, getattr(self, f"{axis}_layers"), getattr(self, f"{axis}_models"))
         for name in ("conventions", "versions", "seeds", "details", "diagnostics"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
@@ -137,7 +134,7 @@ class Comparison:
             raise InputError(
                 f"Comparison: kind must be 'similarity' or 'distance', got {self.kind!r}. See repscope.measures()."
             )
-        _set(self, "range", _range(self.range))
+        _set(self, "range", _fields.ends(self.range))
         _set(self, "symmetric", bool(self.symmetric))
         if self.n is not None:
             _set(self, "n", operator.index(self.n))
@@ -230,7 +227,7 @@ class Comparison:
         ):
             picked.append([i for i, model in enumerate(models) if model == wanted])
             if not picked[-1]:
-                raise InputError(_unknown("Comparison.between", axis, "name a model", wanted, models))
+                raise InputError(_picking.unknown("Comparison.between", axis, "name a model", wanted, models))
         return self._take(*picked)
 
     def select(self, rows: str | Sequence[str] | None = None, columns: str | Sequence[str] | None = None) -> Comparison:
@@ -243,7 +240,9 @@ class Comparison:
         Raises:
             InputError: when a name or glob fits no layer.
         """
-        return self._take(_chosen("rows", rows, self.row_layers), _chosen("columns", columns, self.column_layers))
+        return self._take(
+            _picking.chosen("rows", rows, self.row_layers), _picking.chosen("columns", columns, self.column_layers)
+        )
 
     def _take(self, rows: list[int], columns: list[int]) -> Comparison:
         part: dict[str, Any] = {name: array[np.ix_(rows, columns)] for name, array in self.arrays.items()}
@@ -406,17 +405,7 @@ class Comparison:
         )
 
     def __repr__(self) -> str:
-        rows, columns = self.values.shape
-        defined = self.values[~np.isnan(self.values)]
-        span = f"values {defined.min():.4g} to {defined.max():.4g}" if defined.size else "no defined value"
-        parts = [self.title, f"{rows}×{columns} layers", span]
-        if defined.size < self.values.size:
-            parts.append(f"{self.values.size - defined.size} NaN")
-        if self.n is not None:
-            parts.append(f"n={self.n}")
-        if self.warnings:
-            parts.append(f"{len(self.warnings)} warning{'s' if len(self.warnings) > 1 else ''}")
-        return f"Comparison({', '.join(parts)})"
+        return _text.line(self)
 
     def _repr_html_(self) -> str:
         """The heat map and the warnings, for notebooks."""
@@ -425,15 +414,7 @@ class Comparison:
         return notebook_html(self)
 
     def __str__(self) -> str:
-        lines = [repr(self), *(f"  warning: {text}" for text in self.warnings)]
-        if max(self.values.shape) <= _PRINTED_LAYERS:
-            names = [_shorten(name, 24) for name in self.row_layers]
-            heads = [_shorten(name, 9) for name in self.column_layers]
-            left = max(map(len, names))
-            lines.append("  " + " " * left + "".join(f" {head:>9}" for head in heads))
-            for name, scores in zip(names, self.values, strict=True):
-                lines.append(f"  {name:<{left}}" + "".join(f" {score:>9.3g}" for score in scores))
-        return "\n".join(lines)
+        return _text.lines(self)
 
 
 def load(path: str | os.PathLike[str]) -> Comparison:
@@ -458,73 +439,3 @@ def load(path: str | os.PathLike[str]) -> Comparison:
 
 def _set(comparison: Comparison, name: str, value: object) -> None:
     object.__setattr__(comparison, name, value)  # the one way to fill a frozen dataclass in __post_init__
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
-    if isinstance(value, str) or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"Comparison: {name} must be a sequence of texts, got {value!r}. Give a list of str.")
-    return tuple(str.__str__(text) for text in texts)
-
-
-def _matrix(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
-    given = np.asarray(value)
-    if given.dtype.kind not in "fiub":
-        raise InputError(f"Comparison: {name} must be real numbers, got {given.dtype}. Convert them to float64 first.")
-    if given.shape != shape or 0 in shape:
-        raise InputError(
-            f"Comparison: {name} must have the shape (row layers, column layers) = {shape} and no empty "
-            f"axis, got {given.shape}. Give one name a row and one a column."
-        )
-    matrix: np.ndarray = np.array(given, dtype=np.float64, order="C")
-    matrix.flags.writeable = False
-    return matrix
-
-
-def _range(value: Any) -> tuple[float, float]:
-    low, high = (float(end) for end in value)
-    if not low < high:
-        raise InputError(f"Comparison: range must be (lowest, highest), got ({low}, {high}). Exchange them.")
-    return low, high
-
-
-def _check_labels(axis: str, layers: tuple[str, ...], models: tuple[str, ...]) -> None:
-    if len(layers) != len(models):
-        raise InputError(
-            f"Comparison: {axis}_models must name the model of each {axis}, got {len(models)} names for "
-            f"{len(layers)} layers. Repeat the model's name for each of its layers."
-        )
-    seen = set()
-    for pair in zip(models, layers, strict=True):
-        if pair in seen:
-            raise InputError(
-                f"Comparison: {axis}_layers must be unique within a model, got {pair[1]!r} of model "
-                f"{pair[0]!r} twice. Rename the layer or the model."
-            )
-        seen.add(pair)
-
-
-def _chosen(axis: str, patterns: str | Sequence[str] | None, layers: tuple[str, ...]) -> list[int]:
-    if patterns is None:
-        return list(range(len(layers)))
-    chosen: set[int] = set()
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
-        fits = {i for i, layer in enumerate(layers) if layer == pattern}
-        fits = fits or {i for i, layer in enumerate(layers) if fnmatch.fnmatchcase(layer, pattern)}
-        if not fits:
-            raise InputError(_unknown("Comparison.select", axis, "fit a layer", pattern, layers))
-        chosen |= fits
-    return sorted(chosen)
-
-
-def _unknown(function: str, argument: str, duty: str, got: str, known: Sequence[str]) -> str:
-    names = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
-    listing = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
-    remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {listing}."
-    return f"{function}: {argument} must {duty}, got {got!r}. {remedy}"
-
-
-def _shorten(name: str, width: int) -> str:
-    return name if len(name) <= width else f"{name[: width // 3]}…{name[-(width - 1 - width // 3) :]}"

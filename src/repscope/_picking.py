@@ -1,0 +1,33 @@
+"""Layers and models by name or glob."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+
+from repscope.errors import InputError
+
+
+def chosen(axis: str, patterns: str | Sequence[str] | None, layers: tuple[str, ...]) -> list[int]:
+    """Places of the layers that bear a name or fit a glob."""
+    if patterns is None:
+        return list(range(len(layers)))
+    picked: set[int] = set()
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
+        fits = {i for i, layer in enumerate(layers) if layer == pattern}
+        fits = fits or {i for i, layer in enumerate(layers) if fnmatch.fnmatchcase(layer, pattern)}
+        if not fits:
+            raise InputError(unknown("Comparison.select", axis, "fit a layer", pattern, layers))
+        picked |= fits
+    return sorted(picked)
+
+
+def unknown(function: str, argument: str, duty: str, got: str, known: Sequence[str]) -> str:
+    """The message about a name that is not among those known, with the nearest of them."""
+    names = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
+    listing = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
+    remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {listing}."
+    return f"{function}: {argument} must {duty}, got {got!r}. {remedy}"
