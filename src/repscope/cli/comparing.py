@@ -1,0 +1,217 @@
+"""``repscope compare``, ``merge`` and ``report``: scores, computed or read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repscope.cli.arguments import parse_kernel, parse_options, parse_shard
+from repscope.cli.options import (
+    BatchSize,
+    Estimator,
+    Html,
+    ImageSize,
+    Layers,
+    Output,
+    Pairs,
+    Precision,
+    Quiet,
+    Reduce,
+    Truncate,
+    Verbose,
+)
+from repscope.cli.output import deliver, explained, print_all
+from repscope.comparison import load
+from repscope.errors import InputError
+from repscope.measures.catalog import CATALOG, configure
+
+
+def compare(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
+    b: Annotated[str | None, typer.Argument(metavar="B", help="The second; without it, within A.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="What models run on: digits, a folder of images, text:FILE, .npz, x.py:name."
+        ),
+    ] = None,
+    layers: Layers = None,
+    layers_b: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="See repscope measures; repeat for several.  [default: cka]",
+            autocompletion=lambda: list(CATALOG),
+        ),
+    ] = None,
+    kernel: Annotated[
+        str, typer.Option(metavar="KERNEL", help="Of cka and hsic: linear, cosine, rbf:0.4, laplace:1, polynomial:3.")
+    ] = "linear",
+    estimator: Annotated[Estimator, typer.Option(help="Of cka and hsic.")] = Estimator.UNBIASED,
+    pairs: Annotated[Pairs, typer.Option(help="Pairs of examples: all is exact, batch estimates.")] = Pairs.AUTO,
+    reduce: Reduce = "auto",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a measure, e.g. summary=mean; may be repeated.")
+    ] = None,
+    batch_size: BatchSize = 256,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Budget, e.g. 4GB.  [default: half of what is free]")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help="Of A: .safetensors, .pt or .pth.")] = None,
+    weights_b: Annotated[str | None, typer.Option(metavar="FILE", help="Of B.")] = None,
+    image_size: ImageSize = None,
+    truncate: Truncate = False,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of what is drawn: weights (of B: N + 1), data, samples.")
+    ] = 0,
+    output: Output = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and stop.")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep unfinished sums of cka or hsic here; go on from them if it exists."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep unfinished sums in the output folder; go on from those that are there."),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Do the k-th of n shares, into the checkpoint; see repscope merge."),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the products of activations in cka and hsic.")
+    ] = Precision.AUTO,
+    intervals: Annotated[
+        bool | None,
+        typer.Option("--intervals/--no-intervals", help="Standard errors of cka and hsic.  [default: where cheap]"),
+    ] = None,
+    html: Html = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare the layers of A with those of B or A itself."""
+    from repscope.cli import files
+    from repscope.cli.request import Request
+    from repscope.engine import distributed
+
+    with explained(verbose):
+        ids = list(dict.fromkeys(measure or ["cka"]))
+        for name in ids:
+            configure(name)  # an unknown one is refused before torch and the user's models are loaded
+        settings: dict[str, Any] = {
+            "measure": ids,
+            "kernel": parse_kernel(kernel),
+            "estimator": estimator.value,
+            "pairs": pairs.value,
+            "reduce": reduce,
+            "batch_size": batch_size,
+            "memory": memory,
+            "precision": precision.value,
+            "intervals": "auto" if intervals is None else intervals,
+            "progress": False if quiet else None,
+            **parse_options(option or []),
+        }
+        share = None if shard is None else parse_shard(shard)
+        if share is not None and checkpoint is None:
+            raise InputError("compare: --shard must come with --checkpoint FILE, where the share's sums are left.")
+        if resume:
+            if output is None or checkpoint is not None:
+                raise InputError("compare: --resume must come with -o DIR, and without --checkpoint FILE.")
+            checkpoint = output / files.UNFINISHED
+        if output is not None:
+            files.check_folder(output, ids)
+        if html is not None:
+            files.check_page(html)
+        if resume and output is not None and not plan:
+            output.mkdir(exist_ok=True)
+        request = Request(
+            a,
+            b,
+            data=data,
+            weights=(weights, weights_b),
+            layers=(layers or None, layers_b or None),
+            image_size=image_size,
+            truncate=truncate,
+            device=device,
+            seed=seed,
+        )
+        if plan:
+            print(request.plan(settings).explain())
+            return
+        if share is not None and checkpoint is not None:
+            request.run_part(settings, share, checkpoint)
+            print(f"wrote {checkpoint}", file=sys.stderr)
+            return
+        rank = distributed.join().index if distributed.launched() else 0
+        comparisons = request.run({**settings, "checkpoint": checkpoint})
+        if distributed.launched():
+            distributed.leave()
+        if rank > 0:
+            return  # every process has the same numbers, one of them tells
+        comparisons = [files.with_command(comparison, context.obj) for comparison in comparisons]
+        deliver(comparisons, output, html, as_json=as_json, quiet=quiet, details=verbose)
+        if resume and output is not None:
+            files.remove_unfinished(output)
+
+
+def merge(
+    context: typer.Context,
+    parts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="All shares of one comparison.")],
+    output: Output = None,
+    html: Html = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Put the shares of a comparison together (compare --shard)."""
+    from repscope.cli import files
+    from repscope.cli.request import warnings_once
+    from repscope.compare import merge
+
+    with explained(verbose), warnings_once():
+        if output is not None:
+            files.check_folder(output, ["cka"])
+        if html is not None:
+            files.check_page(html)
+        comparisons = [merge(parts)]
+        comparisons = [files.with_command(comparison, context.obj) for comparison in comparisons]
+        deliver(comparisons, output, html, as_json=as_json, quiet=quiet, details=verbose)
+
+
+def report(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Comparisons that repscope wrote (.npz).")],
+    html: Html = None,
+    step: Annotated[
+        list[float] | None,
+        typer.Option(metavar="N", help="Training step of each file, in their order, for a report with a slider."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Heading of the report.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show saved comparisons with all their conventions, as text or as a page for the browser."""
+    from repscope.cli.files import as_json as in_json
+    from repscope.cli.files import by_step, check_page
+
+    with explained(verbose):
+        if html is not None:
+            check_page(html)
+        elif step or title is not None:
+            raise InputError("report: --step and --title must come with --html FILE, the report that they are for.")
+        comparisons = [load(file) for file in files]
+        if as_json:
+            print(in_json(comparisons))
+        elif html is None:
+            print_all(comparisons, details=True)
+        if html is not None:
+            from repscope import report
+
+            report.write(html, by_step(comparisons, step) if step else comparisons, title=title)
+            print(f"wrote {html}", file=sys.stderr)
