@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/repscope demo --output demo
 
 test: $(VENV)/.installed-test
-	$(ONE_THREAD) $(BIN)/python -m pytest $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	$(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/site

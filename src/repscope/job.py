@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from repscope._progress import track
 from repscope.assembly import (
     OBSERVER,
-    about,
     assemble,
-    check_count,
     describe_null,
     observed,
     recorded,
@@ -30,28 +25,27 @@ from repscope.engine.accumulate import Matrix
 from repscope.engine.batchwise import BatchVisitor
 from repscope.engine.exact import MomentVisitor
 from repscope.engine.partial import Partial, Shard, with_prefix, without_prefix
-from repscope.engine.plan import Plan, memory_budget, plan
-from repscope.engine.products import Precision, flops_per_second, native
+from repscope.engine.plan import Plan, plan
+from repscope.engine.products import Precision, flops_per_second
 from repscope.engine.run import Work, accumulate, entry_itemsize, fit_tiles, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
-from repscope.facts import describe_reduction, divisible, facts_of, is_gram, qualified
+from repscope.facts import describe_reduction, divisible, facts_of, is_gram
 from repscope.inference.closed_form import pair_factors, pair_null
-from repscope.inference.jackknife import Intervals, form_of, no_intervals, standard_errors
+from repscope.inference.jackknife import Intervals
 from repscope.inference.moments import Null
 from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
 from repscope.inference.permutation import bytes_needed, draw_orders, permuted_products, permuted_scores
-from repscope.measures._decomposition import Decomposition, decompose
+from repscope.intervals import with_errors
 from repscope.measures._tiles import tileable
 from repscope.measures.kernels import Kernel, as_kernel, check_estimator
 from repscope.measures.measure import ConfiguredMeasure
+from repscope.opened import Forward, Opened, open_activations
 from repscope.partials import PartialFile, read_partial
-from repscope.store_source import StoreSource
-from repscope.subjects import Subject, check_examples
-
-Forward = Callable[..., Any] | None
+from repscope.prepared import PreparedLayers
+from repscope.subjects import Subject
 
 _KEPT_SHARE = 0.9
 """Of the memory budget that activations may fill."""
@@ -74,9 +68,6 @@ class Job:
         precision: Of the products of activations.
         intervals: Whether standard errors are wanted: ``"auto"`` where they cost no further pass over the data; or
             the number of consecutive examples that are left out together.
-        shares_decompositions: Several of the measures start from a layer's decomposition.
-        decompositions: Those made so far, by layer.
-        rows_per_item: Examples that one item of the data gives; NaN where that differs or is unknown.
         observer: Keeps what diagnostics need of the activations as they go by.
     """
 
@@ -91,10 +82,7 @@ class Job:
     checkpoint: str | os.PathLike[str] | None
     precision: Precision = "auto"
     intervals: Intervals = "auto"
-    shares_decompositions: bool = field(default=False, init=False)
-    decompositions: dict[int, Decomposition] = field(default_factory=dict, init=False, repr=False)
     observer: Observer = field(init=False, repr=False)
-    rows_per_item: float = field(default=1.0, init=False)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
@@ -118,18 +106,23 @@ class Job:
                 f"compare: pairs must be left out for {', '.join(m.id for m in measures)}, got 'batch', because only "
                 "hsic and cka have an estimate from batches."
             )
+        without_errors = [m.id for m in measures if not divisible(m)]
+        if without_errors and self._demands_errors:
+            raise InputError(
+                f"compare: intervals must be left out for {', '.join(without_errors)}, got {self.intervals!r}, because "
+                "only hsic and cka with a kernel of repscope have standard errors."
+            )
         with recorded() as shared:
             opened = self._open(data, forward)
             self._observe(opened)
             found = self._first_pass(measures, opened)
-        self.shares_decompositions = sum(m.measure.decomposes for m in measures) > 1
+        prepared = PreparedLayers(self.progress, sum(m.measure.decomposes for m in measures) > 1)
         results, own = [], []
         for number, m in enumerate(measures):
             with recorded() as caught:
-                results.append(self._score(m, opened, found))
+                results.append(self._score(m, opened, found, prepared))
             own.append(caught)
-            later = {other.preparation for other in measures[number + 1 :]}
-            found.states = {key: state for key, state in found.states.items() if key[0] in later}
+            prepared.keep({other.preparation for other in measures[number + 1 :]})
         with recorded() as seen:
             results = with_diagnostics(results, self._all_seen(), [self._axes(opened.layers)] * len(results))
         return with_warnings(results, [*shared, *seen], own)
@@ -159,7 +152,8 @@ class Job:
                     f"{needed / 1e9:.1f} GB for {opened.memory / 1e9:.1f} GB. Use fewer examples or layers, or the "
                     "p values of compare, which need no matrices."
                 )
-            states = self._states(measure, opened.source, {}, sorted({*rows, *columns}))
+            prepared = PreparedLayers(self.progress)
+            states = prepared.of(measure, opened.source, sorted({*rows, *columns}))
             orders, complete = draw_orders(n, permutations, self.seed)
             factors = pair_factors(measure, states, rows, columns)
             orders = np.concatenate([np.arange(n)[None], orders])
@@ -169,7 +163,7 @@ class Job:
                 everything = permuted_scores(measure, states, opened.source.arrays, rows, columns, orders)
             known = {**self._facts(measure, opened, None)["comparison"], "n": n}
             # As they are scored, for the warnings; the numbers are those of the permutations, so that ties are exact.
-            scored = self._scores(measure, opened.source, states, rows, columns)
+            scored = prepared.scores(measure, opened.source, states, rows, columns)
             everything = np.where(np.isnan(scored), np.nan, everything)
             result = Comparison(values=everything[0], **known)
         return with_warnings([result], [], [caught])[0], everything[1:], complete
@@ -190,7 +184,7 @@ class Job:
 
     def _one_divisible(
         self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward
-    ) -> tuple[ConfiguredMeasure, _Opened]:
+    ) -> tuple[ConfiguredMeasure, Opened]:
         if len(measures) != 1 or not divisible(measures[0]):
             raise InputError(
                 "compare: measure must be hsic or cka with a kernel of repscope to be planned or divided, got "
@@ -200,69 +194,21 @@ class Job:
 
     # -- sources ----------------------------------------------------------------------------------------------
 
-    def _open(self, data: Any, forward: Forward) -> _Opened:
-        if all(subject.model is None for subject in self.subjects):
-            if data is not None:
-                raise InputError(
-                    "compare: data must be left out when layers are given as arrays; they are compared as they are."
-                )
-            return self._open_arrays()
-        if any(subject.model is None for subject in self.subjects):
-            raise InputError(
-                "compare: models and stored arrays cannot be mixed, because nothing tells whether their examples "
-                "match. Store the model's activations first (repscope capture, or repscope.representations), then "
-                "compare what is stored."
-            )
-        if data is None:
-            raise InputError("compare: data must be given to run the models on: a DataLoader, a Dataset or arrays.")
-        from repscope.capture import batches
-        from repscope.sources import ModelSource
-
-        models = ModelSource(
+    def _open(self, data: Any, forward: Forward) -> Opened:
+        opened = open_activations(
             self.subjects,
-            batches(data, batch_size=self.batch_size),
+            data,
+            forward,
             reduce=self.reduce,
-            forward=forward,
+            batch_size=self.batch_size,
+            memory=self.memory,
+            identified=self.checkpoint is not None or distributed.current().count > 1,
             progress=self.progress,
         )
-        self.rows_per_item = _common(models.examples_per_item, describe_reduction(self.reduce))
-        identity = ""
-        if self.checkpoint is not None or distributed.current().count > 1:  # costs a look at every weight
-            identity = models.identity
-            if distributed.agree(identity) != identity:
-                raise InputError(
-                    "compare: all ranks must have the same models and data in the same order, got others than rank 0. "
-                    "Load the same weights everywhere, and do not shuffle, or by the same seed."
-                )
-        return _Opened(
-            models, models.layers, self._budget(models.device), models.dtypes, models.first_items, identity=identity
-        )
+        self.memory = opened.memory
+        return opened
 
-    def _open_arrays(self) -> _Opened:
-        if any(subject.store is not None for subject in self.subjects):
-            stored = StoreSource(self.subjects)
-            self.rows_per_item = _common([1.0], stored.reduce)
-            return _Opened(
-                stored, stored.layers, self._budget(None), stored.dtypes, identity=stored.identity, reduce=stored.reduce
-            )
-        check_examples(self.subjects)
-        layers = [tuple(subject.arrays or ()) for subject in self.subjects]
-        given = [x for subject in self.subjects for x in (subject.arrays or {}).values()]
-        names = qualified(self.subjects, layers)
-        source = ArraySource([native(x) for x in given], names)
-        dtypes = list(dict.fromkeys(dtype for subject in self.subjects for dtype in subject.dtypes))
-        return _Opened(source, layers, self._budget(None), dtypes, given=given)
-
-    def _budget(self, device: Any) -> float:
-        """Bytes for activations and tiles, where these are to lie."""
-        if self.memory is None:
-            from repscope.sources import free_memory
-
-            free = None if device is None else free_memory(device)
-            self.memory = memory_budget(None) / distributed.neighbours() if free is None else free / 2
-        return self.memory
-
-    def _plan(self, measure: ConfiguredMeasure, opened: _Opened) -> Plan:
+    def _plan(self, measure: ConfiguredMeasure, opened: Opened) -> Plan:
         source: Any = opened.source
         in_memory = isinstance(source, ArraySource)
         n = source.n if in_memory else source.rows_expected
@@ -282,6 +228,11 @@ class Job:
             forward_seconds=forward,
             flops_per_second=rate,
         )
+        if chosen.pairs == "batch" and self._demands_errors:
+            raise InputError(
+                f"compare: intervals must be left out for pairs='batch', got {self.intervals!r}, because only the "
+                "exact value has standard errors. Use pairs='all'."
+            )
         peak = chosen.peak_bytes + expected_bytes(source.widths, n or SAMPLE)
         if chosen.route == "moments" and not in_memory and self._keeps_for_errors():
             total = sum(source.widths)
@@ -291,7 +242,7 @@ class Job:
         # Ranks that cut the data differently would miss tiles or count them twice.
         return distributed.agree(replace(chosen, precision=self.precision, peak_bytes=peak))
 
-    def _ready(self, measure: ConfiguredMeasure, opened: _Opened) -> tuple[_Opened, Plan]:
+    def _ready(self, measure: ConfiguredMeasure, opened: Opened) -> tuple[Opened, Plan]:
         """The source that the plan for one measure works on; the activations are brought into memory where it says."""
         chosen = self._plan(measure, opened)
         if isinstance(opened.source, ArraySource):
@@ -303,7 +254,7 @@ class Job:
             return opened, self._plan(measure, opened)
         return opened.holding(held).cut(chosen), chosen
 
-    def _kept(self, opened: _Opened, visitors: Sequence[Visitor], needed_by: str | None) -> ArraySource | None:
+    def _kept(self, opened: Opened, visitors: Sequence[Visitor], needed_by: str | None) -> ArraySource | None:
         """One pass over the data for all visitors, and the activations in memory; None where they do not fit."""
         from repscope.sources import Keep
 
@@ -312,11 +263,16 @@ class Job:
             Watched(opened.source, self.observer).stream(Together([*visitors, keep]))
         return keep.source()
 
+    @property
+    def _demands_errors(self) -> bool:
+        """Whether a result without standard errors will not do."""
+        return self.intervals != "auto" and self.intervals is not False
+
     def _keeps_for_errors(self) -> bool:
         """Whether activations that sums do without are kept for standard errors, where they fit."""
         return self.intervals is not False and self.checkpoint is None and distributed.current().count == 1
 
-    def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: _Opened) -> _Found:
+    def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: Opened) -> _Found:
         """All that one pass of the models can give to any of the measures."""
         if isinstance(opened.source, ArraySource) or self.checkpoint is not None or distributed.current().count > 1:
             return _Found()
@@ -344,7 +300,7 @@ class Job:
                 Watched(opened.source, self.observer).stream(Together(list(visitors.values())))
         return found
 
-    def _observe(self, opened: _Opened, shard: Shard | None = None) -> None:
+    def _observe(self, opened: Opened, shard: Shard | None = None) -> None:
         """Look at activations in memory; those of a stream are looked at when they come by."""
         shard = shard or distributed.current()
         self.observer = Observer(opened.source.names, opened.source.widths, seed=self.seed, shard=shard)
@@ -372,13 +328,13 @@ class Job:
 
     # -- scores -----------------------------------------------------------------------------------------------
 
-    def _score(self, measure: ConfiguredMeasure, opened: _Opened, found: _Found) -> Comparison:
+    def _score(self, measure: ConfiguredMeasure, opened: Opened, found: _Found, prepared: PreparedLayers) -> Comparison:
         if not self._by_sums(measure):
             if not isinstance(opened.source, ArraySource):
                 found.held = found.held or self._kept(opened, [], measure.id)
                 assert found.held is not None
                 opened = opened.holding(found.held)
-            values, null = self._pairwise(measure, opened, found.states)
+            values, null = self._pairwise(measure, opened, prepared)
             known = {**self._facts(measure, opened, None)["comparison"], "n": opened.source.n}
             known["conventions"] = {**known["conventions"], "null": describe_null(null)}
             return Comparison(values=values, **known, **({} if null is None else statistics(null, values)))
@@ -389,7 +345,9 @@ class Job:
             if not isinstance(visitor, MomentVisitor):
                 return result
             kept = None if found.held is None else opened.holding(found.held)
-            return self._with_errors(measure, result, kept, visitor.fitting.layers(), [partial])
+            return with_errors(
+                measure, result, self.intervals, kept, visitor.fitting.layers(), [partial], self._axes(opened.layers)
+            )
         if found.held is not None and found.plans[measure.label].route == "memory":
             chosen = found.plans[measure.label]
             opened = opened.holding(found.held).cut(chosen)
@@ -407,73 +365,31 @@ class Job:
         result = assemble(facts, found.partials[key])
         if chosen.route == "batch":
             return result
-        return self._with_errors(measure, result, opened, found.tiles[key], found.partials[key])
+        return with_errors(
+            measure,
+            result,
+            self.intervals,
+            opened,
+            found.tiles[key],
+            found.partials[key],
+            self._axes(opened.layers),
+        )
 
     # -- intervals --------------------------------------------------------------------------------------------
 
-    def _fitted(self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan) -> Sequence[LayerTiles] | None:
+    def _fitted(self, measure: ConfiguredMeasure, opened: Opened, chosen: Plan) -> Sequence[LayerTiles] | None:
         """How activations in memory become entries or features, where the sums are followed by a jackknife."""
         if self.intervals is False or chosen.route == "batch" or not isinstance(opened.source, ArraySource):
             return None
         with one_blas_thread():
             return fit_tiles(opened.source, _kernel(measure), chosen, self.seed)
 
-    def _with_errors(
-        self,
-        measure: ConfiguredMeasure,
-        result: Comparison,
-        opened: _Opened | None,
-        tiles: Sequence[LayerTiles] | None,
-        partials: Sequence[Partial],
-    ) -> Comparison:
-        """An exact result with its standard errors, or with the reason why there are none."""
-        if self.intervals is False:
-            return result
-        size = self._left_out_together()
-        refusal = no_intervals(result.n or 0, size, whole=len(partials) == 1)
-        if refusal is None and (opened is None or not isinstance(opened.source, ArraySource) or tiles is None):
-            refusal = "the activations of all examples must fit memory=; raise it"
-        elif refusal is None and opened is not None:
-            source = opened.source
-            if partials[0].route == "tiles" and source.n * sum(source.widths) * source.itemsize > opened.memory:
-                refusal = "the activations must fit memory= twice; raise it"
-        if refusal is not None:
-            return self._refused(result, refusal)
-        assert opened is not None
-        assert tiles is not None
-        assert size is not None
-        estimator = check_estimator(measure.id, measure.options["estimator"])
-        with one_blas_thread():
-            form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0])
-            errors, replicates = standard_errors(form, estimator, normalised=measure.id == "cka", size=size)
-        if measure.id == "hsic":
-            units = np.array([t.unit for t in tiles])
-            errors *= np.outer(units, units)
-        rows, columns = self._axes(opened.layers)
-        errors = np.where(np.isnan(result.values), np.nan, errors[np.ix_(rows, columns)])
-        left_out = "1 example" if size == 1 else f"{size} consecutive examples"
-        said = {"intervals": f"jackknife, {left_out} left out at a time", "replicates": replicates}
-        return replace(result, standard_errors=errors, conventions={**result.conventions, **said})
-
-    def _left_out_together(self) -> int | None:
-        """Examples that are left out together; None where nothing tells which belong together."""
-        if not isinstance(self.intervals, bool | str):
-            return self.intervals
-        if self.rows_per_item == 1.0:
-            return 1
-        return int(self.rows_per_item) if self.rows_per_item.is_integer() else None
-
-    def _refused(self, result: Comparison, reason: str) -> Comparison:
-        if self.intervals != "auto":
-            raise InputError(f"compare: intervals={self.intervals!r} cannot be had: {reason}.")
-        return replace(result, conventions={**result.conventions, "intervals": f"none: {reason}"})
-
     def _sums(self, measure: ConfiguredMeasure, chosen: Plan) -> Hashable:
         """A key that measures share whose values come from the same sums."""
         estimator = measure.options["estimator"] if chosen.route == "batch" else None
         return chosen.route, _kernel(measure), estimator
 
-    def _facts(self, measure: ConfiguredMeasure, opened: _Opened, chosen: Plan | None) -> dict[str, Any]:
+    def _facts(self, measure: ConfiguredMeasure, opened: Opened, chosen: Plan | None) -> dict[str, Any]:
         source = opened.source
         items = opened.items
         if items is None and chosen is not None and chosen.route == "batch":
@@ -503,7 +419,7 @@ class Job:
     def _accumulate(
         self,
         measure: ConfiguredMeasure,
-        opened: _Opened,
+        opened: Opened,
         chosen: Plan,
         file: PartialFile | None,
         shard: Shard,
@@ -537,95 +453,15 @@ class Job:
         return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
 
     def _pairwise(
-        self, measure: ConfiguredMeasure, opened: _Opened, known: dict[tuple[Any, int], Any]
+        self, measure: ConfiguredMeasure, opened: Opened, prepared: PreparedLayers
     ) -> tuple[Matrix, Null | None]:
         if is_gram(measure):
             opened = opened.as_given()  # the kernel is a function of the caller's
         source = opened.source
         rows, columns = self._axes(opened.layers)
-        states = self._states(measure, source, known, sorted({*rows, *columns}))
-        values = self._scores(measure, source, states, rows, columns)
+        states = prepared.of(measure, source, sorted({*rows, *columns}))
+        values = prepared.scores(measure, source, states, rows, columns)
         return values, pair_null(measure, states, rows, columns)
-
-    def _scores(
-        self,
-        measure: ConfiguredMeasure,
-        source: ArraySource,
-        states: Mapping[int, Any],
-        rows: Sequence[int],
-        columns: Sequence[int],
-    ) -> Matrix:
-        """The scores of all pairs of prepared layers (rows, columns)."""
-        values = np.empty((len(rows), len(columns)))
-        symmetric = measure.facts.symmetric and rows == columns
-        todo = [(r, c) for r in range(len(rows)) for c in range(len(columns)) if not symmetric or r <= c]
-        for r, c in track(todo, f"Scoring {measure.id}", total=len(todo), show=self.progress):
-            with about(f"{source.names[rows[r]]} × {source.names[columns[c]]}"):
-                values[r, c] = float(measure.score(states[rows[r]], states[columns[c]]))
-            if symmetric:
-                values[c, r] = values[r, c]
-        return values
-
-    def _states(
-        self, measure: ConfiguredMeasure, source: ArraySource, known: dict[tuple[Any, int], Any], needed: Sequence[int]
-    ) -> dict[int, Any]:
-        """These layers, prepared; what is prepared now becomes known."""
-        check_count(source.n, measure.facts.minimum_examples)
-        key = measure.preparation
-        for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress):
-            if (key, i) not in known:
-                with about(source.names[i]):
-                    known[key, i] = self._prepare(measure, source, i)
-        return {i: known[key, i] for i in needed}
-
-    def _prepare(self, measure: ConfiguredMeasure, source: ArraySource, layer: int) -> Any:
-        if not (measure.measure.decomposes and self.shares_decompositions):
-            return measure.prepare(source.arrays[layer])
-        if layer not in self.decompositions:
-            self.decompositions[layer] = decompose(source.arrays[layer])
-        return measure.prepare(source.arrays[layer], decomposition=self.decompositions[layer])
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """The activations to be compared.
-
-    Attributes:
-        source: Where they come from.
-        layers: Layer names of each subject.
-        memory: Budget in bytes.
-        dtypes: Types of the activations.
-        items: Items in a batch of the data, for models.
-        given: The arrays as they were given, or None for models and stores.
-        identity: A hash of models and data, empty where unknown.
-        reduce: How the activations of a store were made matrices, None for others.
-    """
-
-    source: Any
-    layers: Sequence[Sequence[str]]
-    memory: float
-    dtypes: Sequence[str]
-    items: int | None = None
-    given: Sequence[Any] | None = None
-    identity: str = ""
-    reduce: Any = None
-
-    def holding(self, held: ArraySource) -> _Opened:
-        """The same activations in memory."""
-        return replace(self, source=held)
-
-    def cut(self, chosen: Plan) -> _Opened:
-        """Arrays in memory in slices of the size that the plan says."""
-        source = self.source
-        return replace(self, source=ArraySource(source.arrays, source.names, batch_size=chosen.batch_size))
-
-    def as_given(self) -> _Opened:
-        """Arrays in memory in the library that they came in, for a kernel that is a function of the caller's."""
-        source = self.source
-        if not isinstance(source, ArraySource):
-            return self
-        arrays = self.given or [_tensor(x) for x in source.arrays]
-        return replace(self, source=ArraySource(arrays, source.names, batch_size=source.batch_size))
 
 
 @dataclass
@@ -638,7 +474,6 @@ class _Found:
         held: The activations of all examples, where a measure needs them and they fit.
         partials: Sums over tiles, by what they are of.
         tiles: How activations became entries in them.
-        states: Prepared layers, by preparation and index.
     """
 
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -646,25 +481,7 @@ class _Found:
     held: ArraySource | None = None
     partials: dict[Hashable, Sequence[Partial]] = field(default_factory=dict)
     tiles: dict[Hashable, Sequence[LayerTiles] | None] = field(default_factory=dict)
-    states: dict[tuple[Any, int], Any] = field(default_factory=dict)
-
-
-def _common(rows_per_item: Sequence[float], reduce: Any) -> float:
-    """Examples that an item of the data gives in every layer; NaN where nothing tells, 1 where items are unknown."""
-    if any(way in json.dumps(reduce) for way in ("tokens", "words")):
-        return math.nan
-    if len(set(rows_per_item)) > 1:
-        return math.nan
-    if "positions" in json.dumps(reduce) and rows_per_item[0] == 1.0:
-        return math.nan
-    return 1.0 if math.isnan(rows_per_item[0]) else rows_per_item[0]
 
 
 def _kernel(measure: ConfiguredMeasure) -> Kernel:
     return as_kernel(measure.options["kernel"], measure.id)
-
-
-def _tensor(x: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(x) if isinstance(x, np.ndarray) else x

@@ -146,6 +146,7 @@ def test_a_terminal_without_the_letters_is_no_error():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent the POSIX way")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, which other tests load; the child execs at once
 def test_ctrl_c_during_a_forward_pass_leaves_nothing_behind(workplace):
     (workplace / "slow.py").write_text(SLOW)
     before = {path.name for path in workplace.iterdir()}

@@ -604,7 +604,7 @@ def test_a_measure_that_needs_all_examples_says_so_before_the_pass_is_over() -> 
 
 
 def test_measures_of_one_list_share_the_decomposition_of_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from repscope import job
+    from repscope import prepared
     from repscope.measures import _decomposition, cca, regression
 
     rng = np.random.default_rng(0)
@@ -617,7 +617,7 @@ def test_measures_of_one_list_share_the_decomposition_of_each_layer(monkeypatch:
         layers.append(x.shape)
         return _decomposition.decompose(x)
 
-    monkeypatch.setattr(job, "decompose", counted)
+    monkeypatch.setattr(prepared, "decompose", counted)
     for module in (cca, regression):
         monkeypatch.setattr(module, "decompose", None)
     results = compare(arrays, measure=measures)

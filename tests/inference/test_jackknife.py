@@ -201,6 +201,16 @@ def test_other_words_are_refused(wrong):
         repscope.compare(layers_of(30), intervals=wrong)
 
 
+@pytest.mark.parametrize("intervals", [True, 5])
+def test_what_has_no_standard_errors_says_so_where_they_are_demanded(intervals):
+    with pytest.raises(InputError, match=r"intervals must be left out for procrustes, got .* only hsic and cka"):
+        repscope.compare(layers_of(30), measure=["cka", "procrustes"], intervals=intervals)
+    with pytest.raises(InputError, match=r"left out for pairs='batch', got .* Use pairs='all'"):
+        repscope.compare(layers_of(30), pairs="batch", intervals=intervals)
+    assert repscope.compare(layers_of(30), measure="procrustes").standard_errors is None
+    assert repscope.compare(layers_of(30), pairs="batch").standard_errors is None
+
+
 def test_the_bootstrap_of_rows_is_refused_with_the_reason():
     with pytest.raises(InputError, match=r"draws examples twice.*Use intervals=True, the jackknife"):
         repscope.compare(layers_of(30), intervals="bootstrap")
