@@ -6,41 +6,23 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
+
+from tests.docs.pages import MODELS, fill, snippets
 
 torch = pytest.importorskip("torch")
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```(python|console)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
-CONSOLE = [line for language, code in BLOCKS if language == "console" for line in code.splitlines()]
-
-MODELS = """
-import torch
-
-def network(seed):
-    torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
-
-def first():
-    return network(0)
-
-def second():
-    return network(1)
-"""
+TEXT = README.read_text(encoding="utf-8")
+PYTHON = snippets(TEXT, "python")
+CONSOLE = [line for code in snippets(TEXT, "console") for line in code.splitlines()]
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder with the files that the README's commands name."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    (tmp_path / "models.py").write_text(MODELS)
-    np.savez("images.npz", images=rng.standard_normal((40, 8)).astype("float32"))
-    for name in ("a", "b"):
-        np.savez(f"{name}.npz", early=rng.standard_normal((40, 6)), late=rng.standard_normal((40, 3)))
-    return tmp_path
+    return fill(tmp_path)
 
 
 def test_the_readme_has_the_snippets_that_are_tested():

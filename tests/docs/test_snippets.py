@@ -6,28 +6,13 @@ import importlib.util
 import re
 import shlex
 
-import numpy as np
 import pytest
 
-from tests.docs.pages import DOCS, PAGES, promised, snippets
+from tests.docs.pages import DOCS, PAGES, fill, promised, snippets
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 pytest.importorskip("pandas")
-
-MODELS = """
-import torch
-
-def network(seed):
-    torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
-
-def first():
-    return network(0)
-
-def second():
-    return network(1)
-"""
 
 NEEDS = re.compile(r"^(?:import|from) (transformers|xarray|scipy|sklearn)\b", flags=re.MULTILINE)
 
@@ -36,12 +21,7 @@ NEEDS = re.compile(r"^(?:import|from) (transformers|xarray|scipy|sklearn)\b", fl
 def workplace(tmp_path, monkeypatch):
     """A folder with the files that the commands name."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    (tmp_path / "models.py").write_text(MODELS)
-    np.savez("images.npz", images=rng.standard_normal((40, 8)).astype("float32"))
-    for name in ("a", "b"):
-        np.savez(f"{name}.npz", early=rng.standard_normal((40, 6)), late=rng.standard_normal((40, 3)))
-    return tmp_path
+    return fill(tmp_path)
 
 
 def with_language(language):

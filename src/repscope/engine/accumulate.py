@@ -160,23 +160,13 @@ class MomentSums:
         n, mean = self.n, self.sums / self.n
         blocks = self._blocks()
         layers = len(blocks)
-        # Around the mean the row sums of the full Gram matrix vanish: r̃ = −d.
         products = np.empty((layers, layers))
         for i, rows in enumerate(blocks):
             for j, columns in enumerate(blocks[: i + 1]):
                 moments = self._moments(rows, columns) - np.outer(self.sums[rows], mean[columns])
                 products[i, j] = products[j, i] = np.vdot(moments, moments)
         diagonals, traces = self._squares_around(mean, blocks)
-        return PairSums(
-            n=n,
-            products=products - diagonals,
-            row_products=diagonals,
-            row_diagonals=-diagonals,
-            diagonals=diagonals,
-            totals=-traces,
-            traces=traces,
-            magnitudes=np.diag(products) + np.diag(diagonals),
-        )
+        return PairSums.around_the_mean(n, products, diagonals, traces)
 
     def _squares_around(self, mean: Matrix, blocks: list[slice]) -> tuple[Matrix, Matrix]:
         """Σ_i d_i d'_i (L, L) and Σ_i d_i (L,) with d_i = |z_i − mean|² = a_i − 2 z_i·mean + |mean|²."""

@@ -155,16 +155,7 @@ class FeatureForm:
         self.rows = -self.diagonal
         products = np.add.reduceat(np.add.reduceat(self.moments**2, self.starts, axis=0), self.starts, axis=1)
         squares, traces = self.diagonal @ self.diagonal.T, self.diagonal.sum(axis=1)
-        self.total = PairSums(
-            n=n,
-            products=products - squares,
-            row_products=squares,
-            row_diagonals=-squares,
-            diagonals=squares,
-            totals=-traces,
-            traces=traces,
-            magnitudes=np.diag(products) + np.diag(squares),
-        )
+        self.total = PairSums.around_the_mean(n, products, squares, traces)
 
     def _centered(self, examples: slice) -> Matrix:
         """Z (|I|, P) around the mean."""

@@ -63,6 +63,27 @@ class PairSums:
     traces: Matrix
     magnitudes: Matrix
 
+    @classmethod
+    def around_the_mean(cls, n: int, products: Matrix, diagonals: Matrix, traces: Matrix) -> PairSums:
+        """Of linear Gram matrices of features whose mean is zero: the row sums of K vanish, so r̃ = −d.
+
+        Args:
+            n: Number of examples.
+            products: Σ_ij K_ij L_ij for each pair (L, L), diagonals included.
+            diagonals: Σ_i d_i d'_i (L, L).
+            traces: Σ_i d_i (L,).
+        """
+        return cls(
+            n=n,
+            products=products - diagonals,
+            row_products=diagonals,
+            row_diagonals=-diagonals,
+            diagonals=diagonals,
+            totals=-traces,
+            traces=traces,
+            magnitudes=np.diag(products) + np.diag(diagonals),
+        )
+
     def centered_products(self, estimator: Estimator) -> Matrix:
         """⟨K̃, L̃⟩ of the centred (biased) or U-centred (unbiased) Gram matrices for each pair (L, L)."""
         n = self.n
