@@ -4,7 +4,7 @@
 
 Two layers of one population: five latent variables through random weights, and noise of variance 1, all normal, so that
 the CKA of infinitely many examples follows from the covariances. Jackknife intervals of ``repscope.compare`` beside
-the percentile bootstrap of examples, which ``compare`` refuses, on the same draws. Two minutes on one core.
+the percentile bootstrap of examples, which ``compare`` refuses, on the same draws.
 """
 
 from __future__ import annotations

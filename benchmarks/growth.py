@@ -4,7 +4,7 @@
 
 Unbiased linear CKA of all pairs of layers. Examples: four layers of 2,048 features in memory. Layers: 512 features,
 2,000 examples. Models: multilayer perceptrons of nine layers, 1,000 examples, captured and compared in one pass. Each
-point is a process of its own for the memory and the faster of two runs for the time; three minutes on two cores.
+point is a process of its own for the memory and the faster of two runs for the time.
 """
 
 from __future__ import annotations

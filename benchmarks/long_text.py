@@ -5,7 +5,6 @@
 A GPT-2 of random weights with 24 blocks of 768 features runs on random text of 64 tokens a sentence, 64 sentences a
 batch. The residual stream after each block is compared with every other: unbiased linear CKA of all pairs of tokens,
 within a budget of 4 GB. Each point is a process of its own; its peak is counted above what the model and the data take.
-A few minutes on two cores for the default numbers of tokens.
 """
 
 from __future__ import annotations
