@@ -17,7 +17,7 @@ test: $(VENV)/.installed-test
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 docs: $(VENV)/.installed-docs
-	$(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/site
+	$(ONE_THREAD) $(BIN)/python -m sphinx -q -W --keep-going $(ARGS) docs docs/_build/site
 	@echo 'open docs/_build/site/index.html'
 
 lint: $(VENV)/.installed-test
