@@ -13,7 +13,7 @@ from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
-from repscope.inference.jackknife import Intervals, form_of, no_intervals, standard_errors
+from repscope.inference.jackknife import HELD_BYTES, Intervals, form_of, no_intervals, standard_errors
 from repscope.measures.kernels import check_estimator
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
@@ -59,7 +59,10 @@ def with_errors(
     assert size is not None
     estimator = check_estimator(measure.id, measure.options["estimator"])
     with one_blas_thread():
-        form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0])
+        room = min(
+            HELD_BYTES, (opened.memory - opened.source.n * sum(opened.source.widths) * opened.source.itemsize) / 2
+        )
+        form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0], room)
         errors, replicates = standard_errors(form, estimator, normalised=measure.id == "cka", size=size)
     if measure.id == "hsic":
         units = np.array([t.unit for t in tiles])

@@ -12,6 +12,7 @@ import repscope
 from repscope import RBF, InputError
 from repscope.engine.exact import accumulate_moments, accumulate_tiles
 from repscope.engine.stream import ArraySource, fit_layers
+from repscope.inference import jackknife
 from repscope.inference.jackknife import EntryForm, FeatureForm, Spread, blocks_of, form_of, values_without
 from repscope.measures.kernels import Cosine, Kernel, Laplace, Linear, Polynomial
 
@@ -65,6 +66,21 @@ def test_values_without_a_block_are_those_of_the_other_examples(route, measure_i
         got *= np.outer(units, units)
     expected = recomputed(layers, size, measure_id=measure_id, estimator=estimator)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("room", [0, 1 << 29], ids=["every entry twice", "every entry once"])
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_runs_of_blocks_give_what_all_blocks_at_once_give(monkeypatch, size, room):
+    layers = layers_of(67)
+    source = ArraySource(list(layers.values()), list(layers), batch_size=16)
+    partial = accumulate_tiles(source, Linear(), held_batches=9, tile_rows=16, bandwidth_examples=0, seed=0)
+    pairs = list(zip(fit_layers(source, Linear()), source.arrays, strict=True))
+    monkeypatch.setattr(jackknife, "COLUMNS", 24)
+    monkeypatch.setattr(jackknife, "_STRIPE_BYTES", 8 * len(layers) * 24 * 10)
+    got = list(values_without(form_of(pairs, partial, room), "unbiased", normalised=True, size=size))
+    assert len(got) > 5
+    expected = recomputed(layers, size, measure_id="cka", estimator="unbiased")
+    np.testing.assert_allclose(np.concatenate(got), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("kernel", [RBF(sigma=4.0), Laplace(sigma=4.0), Polynomial(2), Cosine()], ids=repr)

@@ -43,6 +43,9 @@ Intervals: TypeAlias = Literal["auto"] | bool | int
 
 _STRIPE_BYTES = 1 << 25
 
+HELD_BYTES = 1 << 29
+"""Most memory for the sums of all blocks, so that no entry is computed twice."""
+
 
 @dataclass(frozen=True)
 class Outside:
@@ -63,6 +66,25 @@ class Outside:
     by_diagonals: Matrix
 
 
+@dataclass(frozen=True)
+class Run:
+    """Some blocks of one size that follow each other.
+
+    Attributes:
+        examples: Of all of them.
+        size: Examples in each.
+    """
+
+    examples: slice
+    size: int
+
+    @property
+    def blocks(self) -> int:
+        """How many."""
+        examples: int = self.examples.stop - self.examples.start
+        return examples // self.size
+
+
 class GramForm(Protocol):
     """L layers whose Gram matrices can be asked for what some examples have to do with all."""
 
@@ -78,8 +100,8 @@ class GramForm(Protocol):
     def diagonal(self) -> Matrix:
         """D (L, n)."""
 
-    def outside(self, examples: slice, size: int) -> Outside:
-        """Of a run of blocks of ``size`` consecutive examples each."""
+    def outside(self, runs: Sequence[Run]) -> Iterator[Outside]:
+        """Of runs that follow each other, from the first example to the last."""
 
 
 class EntryForm:
@@ -88,37 +110,48 @@ class EntryForm:
     Args:
         layers: Of each layer how activations become entries, and its activations (n, p).
         sums: Over all tiles of these Gram matrices.
+        room: Bytes that the sums of all blocks may take.
     """
 
-    def __init__(self, layers: Sequence[tuple[LayerTiles, Array]], sums: TileSums) -> None:
+    def __init__(self, layers: Sequence[tuple[LayerTiles, Array]], sums: TileSums, room: float = HELD_BYTES) -> None:
+        self.room = room
         self.layers = [(tiles, tiles.features(x)) for tiles, x in layers]
         self.total = sums.finish()
         self.rows, self.diagonal = sums.rows, sums.diagonal
 
-    def outside(self, examples: slice, size: int) -> Outside:
-        """Of a run of blocks of ``size`` consecutive examples each."""
-        n, layers = self.total.n, len(self.layers)
-        blocks = (examples.stop - examples.start) // size
-        both, sums = np.zeros((blocks, layers, layers)), np.zeros((blocks, layers, layers))
-        beside = np.zeros((blocks, layers, 2 * layers))
-        for start in range(0, n, COLUMNS):
-            columns = slice(start, min(start + COLUMNS, n))
-            stripe = self._entries(examples, columns)
-            xp = array_api_compat.array_namespace(stripe)
-            stripe = xp.reshape(stripe, (layers, blocks, size, -1))
-            both += _products(xp, xp.reshape(xp.permute_dims(stripe, (1, 0, 2, 3)), (blocks, layers, -1)))
-            rho = xp.permute_dims(xp.sum(stripe, axis=2), (1, 0, 2))
-            if size > 1:
-                sums += _products(xp, rho)
-            known = np.concatenate([self.rows[:, columns], self.diagonal[:, columns]])
-            known = xp.astype(xp.asarray(known, device=array_api_compat.device(rho)), rho.dtype)
-            beside += to_numpy(xp.matmul(rho, known.T))
-        within = np.zeros((blocks, layers, size, size))
-        for block in range(blocks if size > 1 else 0):
-            begin = examples.start + block * size
-            same = slice(begin, begin + size)
+    def outside(self, runs: Sequence[Run]) -> Iterator[Outside]:
+        """Of runs that follow each other, from the first example to the last.
+
+        What a run has to do with a later one is, mirrored, what the later one has to do with it. So where the sums of
+        all runs can be held, each entry is computed once.
+        """
+        layers = len(self.layers)
+        once = sum(run.blocks for run in runs) * _Sums.bytes_of_a_block(layers) <= self.room
+        sums = {index: _Sums(run, layers) for index, run in enumerate(runs)} if once else {}
+        for index, run in enumerate(runs):
+            own = sums.pop(index, None) or _Sums(run, layers)
+            for columns, others in _chunks(runs, index if once else 0):
+                stripe = self._entries(run.examples, columns)
+                own.add(stripe, self._known(columns))
+                for other in (j for j in others if once and j > index):
+                    first, last = runs[other].examples.start - columns.start, runs[other].examples.stop - columns.start
+                    mirrored = stripe[:, :, first:last]
+                    mirrored = array_api_compat.array_namespace(stripe).permute_dims(mirrored, (0, 2, 1))
+                    sums[other].add(mirrored, self._known(run.examples))
+            yield own.finish(self._within(run))
+
+    def _known(self, examples: slice) -> Matrix:
+        """r̃ and d of some examples (2L, |J|)."""
+        return np.concatenate([self.rows[:, examples], self.diagonal[:, examples]])
+
+    def _within(self, run: Run) -> Matrix:
+        """K̃ among the examples of each block (B, L, b, b)."""
+        within = np.zeros((run.blocks, len(self.layers), run.size, run.size))
+        for block in range(run.blocks if run.size > 1 else 0):
+            begin = run.examples.start + block * run.size
+            same = slice(begin, begin + run.size)
             within[block] = to_numpy(self._entries(same, same))
-        return Outside(both, within, sums if size > 1 else both, beside[..., :layers], beside[..., layers:])
+        return within
 
     def _entries(self, rows: slice, columns: slice) -> Array:
         """K̃ (L, rows, columns)."""
@@ -130,6 +163,46 @@ class EntryForm:
             square = entries[:, first - rows.start : last - rows.start, first - columns.start : last - columns.start]
             square *= 1 - xp.eye(last - first, dtype=entries.dtype, device=array_api_compat.device(entries))
         return entries
+
+
+class _Sums:
+    """The sums of :class:`Outside` for the B blocks of a run, over the examples that came by so far."""
+
+    def __init__(self, run: Run, layers: int) -> None:
+        self.run, self.layers = run, layers
+        self.both = np.zeros((run.blocks, layers, layers))
+        self.sums = np.zeros((run.blocks, layers, layers)) if run.size > 1 else self.both
+        self.beside = np.zeros((run.blocks, layers, 2 * layers))
+
+    @staticmethod
+    def bytes_of_a_block(layers: int) -> int:
+        """How much memory the sums of a block take."""
+        return 8 * 4 * layers**2
+
+    def add(self, stripe: Array, known: Matrix) -> None:
+        """Add K̃ (L, run, J) of examples J, whose row sums and diagonals are ``known`` (2L, |J|)."""
+        xp, blocks = array_api_compat.array_namespace(stripe), self.run.blocks
+        stripe = xp.reshape(stripe, (self.layers, blocks, self.run.size, -1))
+        self.both += _products(xp, xp.reshape(xp.permute_dims(stripe, (1, 0, 2, 3)), (blocks, self.layers, -1)))
+        rho = xp.permute_dims(xp.sum(stripe, axis=2), (1, 0, 2))
+        if self.run.size > 1:
+            self.sums += _products(xp, rho)
+        beside = xp.astype(xp.asarray(known, device=array_api_compat.device(rho)), rho.dtype)
+        self.beside += to_numpy(xp.matmul(rho, beside.T))
+
+    def finish(self, within: Matrix) -> Outside:
+        """All together, once all examples came by."""
+        return Outside(self.both, within, self.sums, self.beside[..., : self.layers], self.beside[..., self.layers :])
+
+
+def _chunks(runs: Sequence[Run], first: int) -> Iterator[tuple[slice, range]]:
+    """Cut the examples of the runs from ``first`` on into chunks of whole runs: the examples, and which runs."""
+    begin = first
+    for index in range(first, len(runs)):
+        start, stop = runs[begin].examples.start, runs[index].examples.stop
+        if index + 1 == len(runs) or runs[index + 1].examples.stop - start > COLUMNS:
+            yield slice(start, stop), range(begin, index + 1)
+            begin = index + 1
 
 
 class FeatureForm:
@@ -163,8 +236,11 @@ class FeatureForm:
         found: Matrix = np.concatenate(parts, axis=1) - self.mean
         return found
 
-    def outside(self, examples: slice, size: int) -> Outside:
-        """Of a run of blocks of ``size`` consecutive examples each."""
+    def outside(self, runs: Sequence[Run]) -> Iterator[Outside]:
+        """Of runs that follow each other."""
+        return (self._outside(run.examples, run.size) for run in runs)
+
+    def _outside(self, examples: slice, size: int) -> Outside:
         x, layers = self._centered(examples), len(self.starts)
         d = self.diagonal[:, examples].T.reshape(-1, size, layers)  # (B, b, L)
         squares = np.einsum("kil,kim->klm", d, d)
@@ -234,17 +310,18 @@ def no_intervals(n: int, size: int | None, *, whole: bool = True) -> str | None:
     return None
 
 
-def form_of(layers: Sequence[tuple[LayerTiles, Array]], partial: Partial) -> GramForm:
+def form_of(layers: Sequence[tuple[LayerTiles, Array]], partial: Partial, room: float = HELD_BYTES) -> GramForm:
     """The layers whose exact sums over all examples a complete partial result holds.
 
     Args:
         layers: Of each layer how activations become entries or features, and its activations (n, p).
         partial: Sums over tiles or moments, that were added up by the same rules.
+        room: Bytes that may be held beside, where that saves time.
     """
     arrays = without_prefix("sums.", partial.arrays)
     if partial.route == "moments":
         return FeatureForm(layers, MomentSums.from_arrays(arrays))
-    return EntryForm(layers, TileSums.from_arrays(arrays))
+    return EntryForm(layers, TileSums.from_arrays(arrays), room)
 
 
 def standard_errors(form: GramForm, estimator: Estimator, *, normalised: bool, size: int = 1) -> tuple[Matrix, int]:
@@ -258,9 +335,9 @@ def standard_errors(form: GramForm, estimator: Estimator, *, normalised: bool, s
     return spread.standard_errors(), spread.count
 
 
-def sums_without(form: GramForm, examples: slice, size: int) -> PairSums:
-    """Sums over all examples but those of a block, for each of a run of blocks (leading axis B) of one size."""
-    total, outside = form.total, form.outside(examples, size)
+def _sums_without(form: GramForm, run: Run, outside: Outside) -> PairSums:
+    """Sums over all examples but those of a block, for each of a run of blocks (leading axis B)."""
+    total, examples, size = form.total, run.examples, run.size
     r, d = (x[:, examples].reshape(len(x), -1, size).transpose(1, 0, 2) for x in (form.rows, form.diagonal))
     own = outside.within.sum(axis=2)  # ρ_i (B, L, b) of i in the block
 
@@ -302,15 +379,20 @@ def values_without(form: GramForm, estimator: Estimator, *, normalised: bool, si
         normalised: Whether CKA, not HSIC, is meant.
         size: Examples in a block.
     """
-    n, layers = form.total.n, len(form.rows)
-    run = max(1, min(256, _STRIPE_BYTES // (8 * layers * max(layers, COLUMNS))) // size)
-    start = 0
+    runs = _runs(form.total.n, size, len(form.rows))
+    for run, outside in zip(runs, form.outside(runs), strict=True):
+        yield _values(_sums_without(form, run, outside), estimator, normalised=normalised)
+
+
+def _runs(n: int, size: int, layers: int) -> list[Run]:
+    """Cut n examples into blocks, and these into runs whose entries with some examples take little memory."""
+    together = max(1, min(256, _STRIPE_BYTES // (8 * layers * max(layers, COLUMNS))) // size)
+    runs, start = [], 0
     for blocks, examples in blocks_of(n, size):
-        end = start + blocks * examples
-        for first in range(start, end, run * examples):
-            sums = sums_without(form, slice(first, min(first + run * examples, end)), examples)
-            yield _values(sums, estimator, normalised=normalised)
+        end, step = start + blocks * examples, together * examples
+        runs += [Run(slice(first, min(first + step, end)), examples) for first in range(start, end, step)]
         start = end
+    return runs
 
 
 def _values(sums: PairSums, estimator: Estimator, *, normalised: bool) -> Matrix:
