@@ -26,6 +26,7 @@ from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
 from repscope.measures.dependence import distance_correlation, rv2
+from repscope.measures.gulp import gulp
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
@@ -78,6 +79,7 @@ __all__ = [
     "deconfounded_cka",
     "diagnose",
     "distance_correlation",
+    "gulp",
     "hsic",
     "jaccard_knn",
     "linear_regression",

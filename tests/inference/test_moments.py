@@ -47,6 +47,8 @@ MEASURES: list[tuple[str, dict[str, Any]]] = [
     ("canonical_ridge", {"kappa_x": 2.0, "kappa_y": 0.5}),
     ("canonical_ridge", {"kappa_x": 2.0, "kappa_y": 0.5, "normalizer": "truncated"}),
     ("canonical_ridge", {"kappa_x": 0.0, "kappa_y": 3.0, "normalizer": "matched"}),
+    ("gulp", {}),
+    ("gulp", {"regularization": 0.0}),
 ]
 
 
@@ -198,7 +200,7 @@ def test_the_null_of_projections_is_that_of_drawn_permutations(measure: str, opt
     scores = drawn_scores(scorer(measure, options), a["layer0"], b["layer0"], 500, np.random.default_rng(0))
     assert abs(result.null_mean[0, 0] - scores.mean()) < 5 * scores.std() / math.sqrt(500)
     assert result.null_sd[0, 0] == pytest.approx(scores.std(), rel=0.2)
-    drawn = np.mean(scores >= result.values[0, 0])
+    drawn = np.mean(scores >= result.values[0, 0] if result.kind == "similarity" else scores <= result.values[0, 0])
     assert result.p_values[0, 0] == pytest.approx(drawn, abs=0.02 + 2 / math.sqrt(500))
 
 
@@ -239,7 +241,7 @@ def test_a_forced_score_is_no_evidence() -> None:
 
 
 def test_scores_of_a_constant_layer_have_no_null() -> None:
-    for measure in ("cka", "cca", "linear_regression"):
+    for measure in ("cka", "cca", "linear_regression", "gulp"):
         with pytest.warns(repscope.DegenerateInputWarning):
             result = compare(layers_of(30, (4,)) | {"dead": np.ones((30, 3))}, measure=measure)
         for array in (result.null_mean, result.null_sd, result.p_values):

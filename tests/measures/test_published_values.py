@@ -155,3 +155,9 @@ def test_distance_correlation_and_rv2_of_the_repository_table(repository):
     # figures/metric_vs_repo.csv: distance correlation of several packages, and "unbiased CKA" of two, which is RV2.
     np.testing.assert_allclose(repscope.distance_correlation(*repository, estimator="biased"), 0.8852697, atol=5e-8)
     np.testing.assert_allclose(repscope.rv2(*repository), 0.05334, atol=5e-6)
+
+
+def test_gulp_of_the_repository_table(repository):
+    # figures/metric_vs_repo.csv, measure "gulp" without a ridge: the square, 25 + 25 − 2 Σρ².
+    with pytest.warns(RankWarning):
+        np.testing.assert_allclose(repscope.gulp(*repository, regularization=0.0), 7.0849929, atol=5e-8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.reference import cca, dependence, hsic, neighbors, regression, rsa, shape
+from tests.reference import cca, dependence, gulp, hsic, neighbors, regression, rsa, shape
 
 REFERENCES: Mapping[str, Callable[..., float]] = {
     "cka": hsic.cka,
@@ -15,6 +15,7 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "linear_regression": regression.linear_regression,
     "procrustes": shape.procrustes,
     "canonical_ridge": cca.canonical_ridge,
+    "gulp": gulp.gulp,
     "distance_correlation": dependence.distance_correlation,
     "rsa": rsa.rsa,
     "rv2": dependence.rv2,

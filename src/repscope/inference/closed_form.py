@@ -18,6 +18,7 @@ from repscope.measures._decomposition import Decomposition
 from repscope.measures._sums import CenteredSums, hsic_normalizer
 from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order
 from repscope.measures.cca import ridge_normalizer, shrinkage
+from repscope.measures.gulp import hat_weights
 from repscope.measures.hsic import HSICState, State, TiledState, gram_of
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.measures.regression import RegressionState
@@ -50,6 +51,8 @@ def pair_null(
         return None
     if measure.id in ("cka", "hsic"):
         return _of_grams(measure, states, rows, columns)
+    if measure.id == "gulp":
+        return _of_hat_matrices(measure, states, rows, columns)
     if measure.id not in _ROLES:
         return None
     first, second, normalizer = _ROLES[measure.id]
@@ -149,6 +152,23 @@ def _shrunk(state: Decomposition, kappa: float) -> Matrix:
     if state.rank == 0:
         return np.empty(0)
     found: Matrix = to_numpy(shrinkage(array_api_compat.array_namespace(state.left), state, kappa))
+    return found
+
+
+def _of_hat_matrices(
+    measure: ConfiguredMeasure, states: Mapping[int, Decomposition], rows: Sequence[int], columns: Sequence[int]
+) -> Null:
+    """Null of ‖A − B‖², of which permutations change the product only."""
+    layers = {i: _weighted(states[i], _hat(states[i], measure.options)) for i in dict.fromkeys([*rows, *columns])}
+    left, right = [layers[i] for i in rows], [layers[i] for i in columns]
+    x, y = (np.array([z.weights @ z.weights if z.weights.size else np.nan for z in side]) for side in (left, right))
+    return _null(left, right).as_distances(x[:, None] + y[None, :])
+
+
+def _hat(state: Decomposition, options: Mapping[str, Any]) -> Matrix:
+    found: Matrix = to_numpy(
+        hat_weights(array_api_compat.array_namespace(state.left), state, options["regularization"])
+    )
     return found
 
 

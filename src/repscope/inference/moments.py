@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,17 +44,23 @@ class Null:
         skewness: (L, M), from some of the examples where there are many.
         smallest: The probability of one permutation, below which no p-value can lie; NaN for so few examples that
             there are no p-values.
+        of_distances: Small scores are the noteworthy ones.
     """
 
     mean: Matrix
     sd: Matrix
     skewness: Matrix
     smallest: float
+    of_distances: bool = False
 
     def divided(self, norms: Matrix) -> Null:
         """The same of scores that are divided by these norms (L, M); NaN where a norm is 0 (a constant layer)."""
         norms = np.where(norms > 0, norms, np.nan)
-        return Null(self.mean / norms, self.sd / norms, self.skewness, self.smallest)
+        return replace(self, mean=self.mean / norms, sd=self.sd / norms)
+
+    def as_distances(self, squares: Matrix) -> Null:
+        """That of ‖A‖² + ‖B‖² − 2⟨A, B⟩, from that of ⟨A, B⟩ and the sums (L, M) of both squares."""
+        return Null(squares - 2 * self.mean, 2 * self.sd, -self.skewness, self.smallest, of_distances=True)
 
     @property
     def has_p_values(self) -> bool:
@@ -64,17 +70,20 @@ class Null:
     def take(self, rows: Sequence[int], columns: Sequence[int]) -> Null:
         """These rows and columns."""
         part = np.ix_(rows, columns)
-        return Null(self.mean[part], self.sd[part], self.skewness[part], self.smallest)
+        return replace(self, mean=self.mean[part], sd=self.sd[part], skewness=self.skewness[part])
 
     def p_values(self, values: Matrix) -> Matrix:
         """Probability of scores at least as large as these (L, M), by the Pearson type III distribution.
+
+        Of distances: at least as small.
 
         It has the null's mean, variance and skewness (Josse, Pagès & Husson 2008). The classical gamma approximation
         of HSIC, whose moments hold for many examples and few features, fails for wide layers.
         """
         constant = self.sd <= _CONSTANT * np.abs(self.mean)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = pearson_upper_tail((values - self.mean) / self.sd, self.skewness)
+            sign = -1.0 if self.of_distances else 1.0
+            found = pearson_upper_tail(sign * (values - self.mean) / self.sd, sign * self.skewness)
         found = np.where(constant & ~np.isnan(values), 1.0, found)
         return np.fmax(found, self.smallest) + 0 * found * self.smallest
 

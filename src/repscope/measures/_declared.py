@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from repscope.measures import cca, neighbors, rsa, shape
+from repscope.measures import cca, gulp, neighbors, rsa, shape
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 from repscope.measures.measure import Facts, Invariance
@@ -88,6 +88,12 @@ def _ridge_invariances(kappa: float) -> frozenset[Invariance]:
 
 def regression_facts(options: Mapping[str, Any]) -> Facts:
     return Facts("similarity", (0.0, 1.0), False, False, _SHAPE, _LINEAR, 2)
+
+
+def gulp_facts(options: Mapping[str, Any]) -> Facts:
+    regularization = options["regularization"]
+    gulp.check_regularization(regularization)
+    return _same("distance", 0.0, math.inf, _LINEAR if regularization == 0 else _SHAPE)
 
 
 def procrustes_facts(options: Mapping[str, Any]) -> Facts:

@@ -12,7 +12,7 @@ from typing import Any
 
 from repscope.errors import InputError
 from repscope.measures import _declared as declared
-from repscope.measures import cca, cka, dependence, hsic, neighbors, regression, rsa, shape
+from repscope.measures import cca, cka, dependence, gulp, hsic, neighbors, regression, rsa, shape
 from repscope.measures._arrays import Array, check_pair
 from repscope.measures._messages import check_choice, did_you_mean
 from repscope.measures.kernels import RBF, Laplace, Polynomial
@@ -156,6 +156,21 @@ CATALOG: Mapping[str, Measure] = {
             variants=({}, {"kappa_x": math.inf, "kappa_y": 0.0}, {"kappa_x": 0.5, "kappa_y": 50.0}),
             cost="as cca",
             references=(f"{_KORNBLITH}, App. D.1", "Vinod 1976"),
+        ),
+        Measure(
+            id="gulp",
+            title="GULP, distance of predictions by ridge regression",
+            formula="‖Σ_i a_i u_iu_iᵀ − Σ_j b_j v_jv_jᵀ‖²_F, a_i = λ_i/(λ_i+λ), Σ_i λ_i = 1, b_j likewise",
+            function=gulp.gulp,
+            decomposes=True,
+            prepare=cca.prepare,
+            score=gulp.score,
+            prepare_options={},
+            score_options={"regularization": 0.01},
+            facts=declared.gulp_facts,
+            variants=({}, {"regularization": 0.0}, {"regularization": 1.0}),
+            cost="as cca",
+            references=("Boix-Adserà, Lawrence, Stepaniants & Rigollet 2022",),
         ),
         Measure(
             id="distance_correlation",
