@@ -25,14 +25,15 @@ ALLOWED = {
     "errors": set(),
     "measures": {"errors"},
     "engine": {"errors", "measures"},
-    "inference": {"errors", "measures", "engine"},
+    "inference": {"errors", "measures", "engine", "_student"},
     "capture": {"errors", "store", "_progress"},
     "store": {"errors"},
     "comparison": {"errors", "_container", "_fields", "_frames", "_picking", "_student", "_text"},
     "_fields": {"errors"},
     "_picking": {"errors"},
     "_text": {"comparison"},
-    "plot": {"errors", "comparison"},
+    "_pairs": {"errors", "comparison"},
+    "plot": {"errors", "comparison", "_pairs"},
     "report": {"errors", "comparison", "plot", "_container"},
 }
 ABOVE_COMPARE = {"studies", "cli", "loading", "weights", "__main__"}

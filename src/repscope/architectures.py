@@ -11,7 +11,7 @@ import numpy as np
 from repscope._student import student_quantile
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.inference.networks import standard_error, two_sided_p, without_each
+from repscope.inference.networks import standard_error, two_sided_p, welch_freedom, without_each
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class Agreement:
         return self.value - width, self.value + width
 
     def p_of_difference(self, other: Agreement) -> float:
-        """Two-sided p-value of no difference to another group of other networks, by the z-test of both errors."""
-        return two_sided_p(self.value - other.value, math.hypot(self.standard_error, other.standard_error))
+        """Two-sided p-value of no difference to another group of other networks, by Welch's t-test of both errors."""
+        errors = (self.standard_error, other.standard_error)
+        freedom = welch_freedom(errors, (self.networks, other.networks))
+        return two_sided_p(self.value - other.value, math.hypot(*errors), freedom)
 
 
 def agreement(comparison: Comparison, groups: Mapping[str, Sequence[str]]) -> dict[str, Agreement]:

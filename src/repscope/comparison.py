@@ -287,8 +287,10 @@ class Comparison:
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Confidence interval of every score, from its jackknife standard error and Student's t distribution.
 
-        It says how far the score would move with other examples of the same kind. It says nothing about other
-        networks, nor about the bias of the biased estimators. A score of 1 of a layer with itself has no width.
+        The degrees of freedom are one less than the jackknife's replicates; without their number, the interval is the
+        normal distribution's. It says how far the score would move with other examples of the same kind, and nothing
+        about other networks, nor about the bias of the biased estimators. A score of 1 of a layer with itself has no
+        width.
 
         Args:
             level: Probability with which such intervals hold the population's value, above 0 and below 1.
@@ -308,7 +310,8 @@ class Comparison:
                 f"Comparison.interval: the comparison must have standard errors, got {known}. "
                 "Compare HSIC or CKA with intervals=True."
             )
-        width = student_quantile((1 + level) / 2, self.conventions["replicates"] - 1) * self.standard_errors
+        replicates = self.conventions.get("replicates", math.inf)
+        width = student_quantile((1 + level) / 2, replicates - 1) * self.standard_errors
         return self.values - width, self.values + width
 
     # -- other forms ---------------------------------------------------------------------------------------

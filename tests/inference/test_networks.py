@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import repscope
-from repscope import InputError
+from repscope import Agreement, InputError
 from repscope.inference.networks import standard_error, two_sided_p, without_each
 
 
@@ -55,6 +55,14 @@ def test_two_architectures_are_told_apart_by_their_networks():
     assert found["alike"].value > found["apart"].value
     assert found["alike"].p_of_difference(found["apart"]) < 1e-3
     assert found["alike"].p_of_difference(found["alike"]) == 1.0
+
+
+def test_a_difference_of_few_networks_is_tested_with_their_degrees_of_freedom():
+    stats = pytest.importorskip("scipy.stats")
+    one, other = np.array([0.2, 0.5, 0.9]), np.array([1.0, 1.1, 1.3, 1.9])
+    found = [Agreement(float(x.mean()), float(stats.sem(x)), len(x)) for x in (one, other)]
+    expected = stats.ttest_ind(one, other, equal_var=False).pvalue
+    assert found[0].p_of_difference(found[1]) == pytest.approx(expected, rel=1e-10)
 
 
 def test_few_networks_are_refused():

@@ -32,14 +32,17 @@ def vertical_span(band):
 def test_one_pair_gives_the_diagonal_and_the_interval():
     errors = np.full((3, 3), 0.5)
     np.fill_diagonal(errors, [0.01, 0.02, 0.03])
-    ax = same_layer(comparison(ridge(3), standard_errors=errors), label="a and b")
+    given = comparison(ridge(3), standard_errors=errors, conventions={"kernel": "linear", "replicates": 9})
+    ax = same_layer(given, label="a and b")
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0, 1, 2])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), np.diag(ridge(3)))
     assert ax.lines[0].get_label() == "a and b"
     (band,) = ax.collections
-    half = NormalDist().inv_cdf(0.975) * np.array([0.01, 0.02, 0.03])
-    np.testing.assert_allclose(vertical_span(band), np.array([np.diag(ridge(3)) - half, np.diag(ridge(3)) + half]).T)
-    assert ax.get_ylabel() == "CKA (linear, unbiased)"
+    half = 2.306004 * np.array([0.01, 0.02, 0.03])  # Student's t of 8 degrees of freedom at 0.975
+    spans = np.array([np.diag(ridge(3)) - half, np.diag(ridge(3)) + half]).T
+    np.testing.assert_allclose(vertical_span(band), spans, rtol=1e-7)
+    np.testing.assert_allclose(vertical_span(band), np.array([np.diag(end) for end in given.interval()]).T)
+    assert ax.get_ylabel() == "CKA (linear)"
     assert ax.get_ylim() == pytest.approx((-0.02, 1.02))
 
 

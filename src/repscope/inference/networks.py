@@ -7,11 +7,12 @@ more networks do. A network is left out with all its pairs, since these are not 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from repscope._student import student_tails
 from repscope.errors import InputError
 
 FEWEST_NETWORKS = 3
@@ -48,8 +49,17 @@ def standard_error(replicates: npt.NDArray[np.float64]) -> float:
     return math.sqrt((m - 1) / m * float(np.sum((replicates - replicates.mean()) ** 2)))
 
 
-def two_sided_p(difference: float, error: float) -> float:
-    """P-value of a difference by the jackknife z-test; of no width: 1 for no difference, 0 for any other."""
+def two_sided_p(difference: float, error: float, freedom: float = math.inf) -> float:
+    """P-value of a difference by the jackknife t-test; of no width: 1 for no difference, 0 for any other."""
     if error < _ROUNDING:
         return 1.0 if abs(difference) < _ROUNDING else 0.0
-    return math.erfc(abs(difference) / error / math.sqrt(2))
+    return float(student_tails(difference / error, freedom))
+
+
+def welch_freedom(errors: Sequence[float], replicates: Sequence[int]) -> float:
+    """Degrees of freedom of a difference of independent means (Welch 1947, Satterthwaite 1946).
+
+    (Σ s²)² / Σ s⁴/(m − 1) for the standard errors s from m replicates each; infinitely many where no s has any width.
+    """
+    parts = [error**4 / (m - 1) for error, m in zip(errors, replicates, strict=True)]
+    return sum(error**2 for error in errors) ** 2 / sum(parts) if sum(parts) > 0 else math.inf

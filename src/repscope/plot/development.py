@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from repscope._pairs import SameLayer, model_pairs, same_layers
 from repscope.comparison import Comparison
 from repscope.errors import InputError
 from repscope.plot._figure import new_axes, quiet
 from repscope.plot.depth import draw_by_depth
 from repscope.plot.labels import literal
-from repscope.plot.pairs import SameLayer, model_pairs, same_layers
 from repscope.plot.profile import CHANCE_COLOR
 
 

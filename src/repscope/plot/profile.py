@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from repscope._pairs import Floats, model_pairs, same_layers
 from repscope.comparison import Comparison
 from repscope.errors import InputError
 from repscope.plot._figure import COLUMN, PAGE, new_axes, quiet
 from repscope.plot.labels import set_layer_ticks
 from repscope.plot.lines import curve
-from repscope.plot.pairs import Floats, model_pairs, same_layers
 
 CHANCE_COLOR = "0.45"
 _BAND_OPACITY = 0.2
@@ -38,10 +38,10 @@ def same_layer(
     Layers are the same where they bear one name; where no names agree, where they stand at one place. Of several
     models the line is the mean over all pairs of different models.
 
-    The band says how certain a score is, or how much pairs differ: of one pair of models the normal interval of
-    ``confidence`` from the standard errors, if the comparison has these; of several pairs, from the lowest to the
-    highest. Where the comparison knows the null, chance is a dashed line, and the values that chance exceeds with
-    probability 1 − ``confidence`` begin above the grey.
+    The band says how certain a score is, or how much pairs differ: of one pair of models :meth:`Comparison.interval`
+    at ``confidence``, if the comparison has standard errors; of several pairs, from the lowest to the highest. Where
+    the comparison knows the null, chance is a dashed line, and the values that chance exceeds with probability
+    1 − ``confidence`` begin above the grey.
 
     Args:
         comparison: What to draw.
@@ -62,20 +62,18 @@ def same_layer(
     """
     if not 0 < confidence < 1:
         raise InputError(f"same_layer: confidence must lie between 0 and 1, got {confidence}. The usual one is 0.95.")
-    found = same_layers(comparison, model_pairs(comparison), "same_layer")
+    found = same_layers(comparison, model_pairs(comparison), "same_layer", level=confidence)
     ax = new_axes(*((COLUMN, 2.6) if len(found.layers) <= _ONE_COLUMN else (PAGE, 3.2))) if ax is None else ax
     x = np.arange(len(found.layers))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a layer undefined in all pairs is a gap in the line
         mean = np.nanmean(found.values, axis=0)
         lowest, highest = np.nanmin(found.values, axis=0), np.nanmax(found.values, axis=0)
-    errors = found.statistics.get("standard_errors")
     if len(found.models) > 1:
         line = _line(ax, x, mean, label, color)
         ax.fill_between(x, lowest, highest, color=line, alpha=_BAND_OPACITY, linewidth=0)
-    elif errors is not None:
-        width = NormalDist().inv_cdf(0.5 + confidence / 2)
-        _line(ax, x, mean, label, color, width * errors[0])
+    elif "high" in found.statistics:
+        _line(ax, x, mean, label, color, found.statistics["high"][0] - mean)
     else:
         _line(ax, x, mean, label, color)
     if chance and "null_mean" in found.statistics:

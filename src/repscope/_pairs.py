@@ -45,8 +45,17 @@ def model_pairs(comparison: Comparison) -> list[tuple[str, str]]:
     return pairs or [(rows[0], columns[0])]
 
 
-def same_layers(comparison: Comparison, pairs: list[tuple[str, str]], function: str) -> SameLayer:
+def same_layers(
+    comparison: Comparison, pairs: list[tuple[str, str]], function: str, *, level: float | None = None
+) -> SameLayer:
     """The scores of layers that bear one name or, where no names agree, stand at one place.
+
+    Args:
+        comparison: The scores.
+        pairs: Row and column model of each block.
+        function: The caller's name, for the message.
+        level: Of the interval, whose ends become the statistics ``"low"`` and ``"high"`` where there are standard
+            errors; None: no interval.
 
     Raises:
         InputError: The models have neither a layer name nor the number of layers in common.
@@ -65,8 +74,12 @@ def same_layers(comparison: Comparison, pairs: list[tuple[str, str]], function: 
             )
         layers = list(blocks[0].row_layers)
         places = [(list(range(len(layers))),) * 2 for _ in blocks]
+    known = [b.arrays for b in blocks]
+    if level is not None and comparison.standard_errors is not None:
+        ends = [b.interval(level) for b in blocks]
+        known = [{**arrays, "low": low, "high": high} for arrays, (low, high) in zip(known, ends, strict=True)]
     arrays = {
-        name: np.array([b.arrays[name][rows, columns] for b, (rows, columns) in zip(blocks, places, strict=True)])
-        for name in comparison.arrays
+        name: np.array([one[name][rows, columns] for one, (rows, columns) in zip(known, places, strict=True)])
+        for name in known[0]
     }
     return SameLayer(tuple(layers), tuple(pairs), arrays.pop("values"), arrays)
