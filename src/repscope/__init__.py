@@ -22,6 +22,7 @@ from repscope.errors import (
 from repscope.inference.confounds import Deconfounded, deconfounded_cka, partial_similarity
 from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_features
 from repscope.inference.sampled_units import cka_of_populations
+from repscope.measures.angular import angular_cka
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
@@ -33,6 +34,7 @@ from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity
 from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
 from repscope.measures.shape import procrustes
+from repscope.measures.whitening import shape_distance
 from repscope.required import RequiredExamples, compare_sizes, required_examples
 from repscope.significance import BestMatch, PermutationTest, permutation_test
 from repscope.within import compare_within
@@ -66,6 +68,7 @@ __all__ = [
     "RepscopeWarning",
     "RequiredExamples",
     "agreement",
+    "angular_cka",
     "canonical_correlations",
     "canonical_ridge",
     "cca",
@@ -100,5 +103,6 @@ __all__ = [
     "rv2",
     "score",
     "second_order_cosine",
+    "shape_distance",
     "svcca",
 ]

@@ -24,6 +24,24 @@ def test_subspace_angles_of_scipy_are_canonical_correlations_in_reverse():
     np.testing.assert_allclose(theirs, np.arccos(repscope.canonical_correlations(x, y))[::-1], rtol=1e-7)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_partial_whitening_of_netrep(alpha):
+    # LinearMetric: pad, centre, eigenvalues of XᵀX from 1e-7 on, keep the variance, rotate, arc cosine.
+    x, y = pair(40, 6, 4)
+    y = np.pad(y, ((0, 0), (0, 2)))
+    white = []
+    for z in (x - x.mean(0), y - y.mean(0)):
+        values, vectors = np.linalg.eigh(z.T @ z)
+        values = np.maximum(values, 1e-7)
+        weights = alpha + (1 - alpha) / np.sqrt(values)
+        weights *= np.sqrt(values.sum() / (values * weights**2).sum())
+        white.append(z @ (vectors * weights) @ vectors.T)
+    rotation, _ = scipy_linalg.orthogonal_procrustes(*white)
+    aligned = white[0] @ rotation
+    theirs = np.arccos((aligned * white[1]).sum() / np.linalg.norm(aligned) / np.linalg.norm(white[1]))
+    np.testing.assert_allclose(repscope.shape_distance(x, y[:, :4], alpha=alpha), theirs, rtol=1e-7)
+
+
 def test_linear_regression_is_the_variance_weighted_share_explained():
     x, y = pair(40, 6, 7)
     x, y = x - x.mean(0), y - y.mean(0)

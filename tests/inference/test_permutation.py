@@ -27,6 +27,8 @@ ALL = [
     ("pwcca", {}),
     ("procrustes", {}),
     ("procrustes", {"kind": "cosine"}),
+    ("shape_distance", {"alpha": 0.5}),
+    ("angular_cka", {}),
     ("mutual_knn", {"k": 5}),
 ]
 

@@ -22,6 +22,11 @@ WIDE = [(12, 30, 25), (12, 12, 12), (15, 20, 3), (15, 3, 20), (5, 7, 2)]
 CCA_LIKE = ("cca", "svcca", "pwcca", "linear_regression", "canonical_ridge", "gulp")
 
 
+def needs_many_examples(measure: ConfiguredMeasure) -> bool:
+    """Whether nothing is left to compare where features outnumber the examples."""
+    return measure.id in CCA_LIKE or measure.options.get("alpha") == 0
+
+
 def pair(n: int, p: int, q: int, *, seed: int = 0, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
     """Two related representations with unequal column scales and offsets."""
     rng = np.random.default_rng([seed, n, p, q])

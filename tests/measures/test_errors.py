@@ -22,6 +22,8 @@ FUNCTIONS = {
     "pwcca": repscope.pwcca,
     "linear_regression": repscope.linear_regression,
     "procrustes": repscope.procrustes,
+    "shape_distance": repscope.shape_distance,
+    "angular_cka": repscope.angular_cka,
     "canonical_ridge": lambda x, y: repscope.canonical_ridge(x, y, kappa_x=1.0, kappa_y=1.0),
 }
 
@@ -168,6 +170,14 @@ def test_biased_estimates_take_two_examples():
             ("procrustes: kind must be one of 'angle', 'distance', 'squared', 'cosine', got 'angel'.",
              "Did you mean 'angle'?"),
         ),
+        *(
+            (
+                lambda alpha=alpha: repscope.shape_distance(X, Y, alpha=alpha),
+                ("shape_distance: alpha must be from 0 (any linear map, as CCA) to 1 (rotations, as Procrustes),",
+                 f"got {alpha!r}."),
+            )
+            for alpha in (-0.1, 1.5, math.nan, "1", True)
+        ),
         (
             lambda: repscope.canonical_ridge(X, Y, kappa_x=-1.0, kappa_y=0.0),
             ("canonical_ridge: kappa_x must not be negative, got -1.0. Use 0 for plain CCA.",),
@@ -234,6 +244,7 @@ def test_options(call, words):
         ("svcca", {"summary": "median"}, "svcca: summary must be one of"),
         ("svcca", {"variance": 1.5}, "svcca: variance must be a share"),
         ("procrustes", {"kind": "chord"}, "procrustes: kind must be one of"),
+        ("shape_distance", {"alpha": 2}, "shape_distance: alpha must be from 0"),
         ("canonical_ridge", {"kappa_x": -2}, "canonical_ridge: kappa_x must not be negative"),
         ("canonical_ridge", {"normalizer": "none"}, "canonical_ridge: normalizer must be one of"),
     ],

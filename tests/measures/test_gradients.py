@@ -46,6 +46,15 @@ def test_procrustes(kind, shape):
     assert torch.autograd.gradcheck(lambda a, b: repscope.procrustes(a, b, kind=kind), (x, y))
 
 
+@pytest.mark.parametrize("shape", [(9, 3, 2), (9, 2, 3), (9, 3, 3), (5, 7, 2)], ids=str)
+def test_angular_cka(shape):
+    x, y = tensors(*shape)
+    assert torch.autograd.gradcheck(repscope.angular_cka, (x, y))
+    near = (x.detach() + 0.002 * x.detach() ** 2).requires_grad_()
+    assert float(repscope.angular_cka(x, near).detach()) < 0.04  # where the matrices are subtracted
+    assert torch.autograd.gradcheck(repscope.angular_cka, (x, near))
+
+
 @pytest.mark.parametrize("shape", [(9, 3, 2), (9, 2, 3), (9, 1, 1)], ids=str)
 def test_linear_regression(shape):
     x, y = tensors(*shape)

@@ -13,10 +13,13 @@ from repscope.measures import hsic
 from repscope.measures._arrays import center, center_and_scale
 from repscope.measures.catalog import configure
 from repscope.measures.measure import Invariance
-from tests.measures.examples import ALL, CCA_LIKE, label, pair
+from tests.measures.examples import ALL, label, needs_many_examples, pair
 
 KERNELS = (Linear(), RBF(0.4), Laplace(1.0), Polynomial(3), Cosine())
 SCALE_FREE = [m for m in ALL if Invariance.ISOTROPIC_SCALING in m.facts.invariances_x & m.facts.invariances_y]
+
+
+SCALED = ("cka", "cca", "svcca", "pwcca", "linear_regression", "procrustes", "angular_cka", "shape_distance")
 
 
 def as_numpy(x):
@@ -45,7 +48,7 @@ def test_an_offset_of_a_thousand_standard_deviations(measure, dtype):
     np.testing.assert_allclose(value, exact, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("measure", [m for m in ALL if m.id not in CCA_LIKE], ids=label)
+@pytest.mark.parametrize("measure", [m for m in ALL if not needs_many_examples(m)], ids=label)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_an_offset_on_wide_layers(measure, dtype):
     rng = np.random.default_rng(1)
@@ -84,7 +87,7 @@ def test_hsic_scales_exactly(exponent, dtype, estimator):
 @pytest.mark.parametrize("scale", [1e-200, 1e-150, 1e150, 1e200])
 def test_scales_whose_square_leaves_double_precision(scale):
     x, y = pair(60, 6, 5)
-    for name in ("cka", "cca", "svcca", "pwcca", "linear_regression", "procrustes"):
+    for name in SCALED:
         measure = configure(name)
         np.testing.assert_allclose(float(measure(x * scale, y)), float(measure(x, y)), rtol=1e-9)
 
@@ -92,7 +95,7 @@ def test_scales_whose_square_leaves_double_precision(scale):
 @pytest.mark.parametrize("scale", [1e-38, 1e35])
 def test_scales_at_the_ends_of_single_precision(scale):
     x, y = pair(60, 6, 5)
-    for name in ("cka", "cca", "svcca", "pwcca", "linear_regression", "procrustes"):
+    for name in SCALED:
         measure = configure(name)
         scaled = (x * scale).astype(np.float32)
         np.testing.assert_allclose(float(measure(scaled, y.astype(np.float32))), float(measure(x, y)), rtol=1e-5)

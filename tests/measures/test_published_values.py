@@ -81,6 +81,13 @@ def test_the_similarity_repository_on_procrustes(repository):
     np.testing.assert_allclose(repscope.procrustes(*repository, kind="squared"), 2 - 2 * 0.7227787, atol=1e-7)
 
 
+def test_the_similarity_repository_on_shape_metrics(repository):
+    # Angles of netrep's LinearCKA, and of its LinearMetric at alpha = 0, of which 21 correlations are forced to 1.
+    np.testing.assert_allclose(repscope.angular_cka(*repository), 1.0594603937845422, rtol=1e-13)
+    with pytest.warns(RankWarning, match="shape_distance: n = 30 examples are too few for p = 25 and q = 25"):
+        np.testing.assert_allclose(repscope.shape_distance(*repository, alpha=0.0), 0.47322087985030586, rtol=1e-12)
+
+
 def test_the_similarity_repository_on_cca(repository):
     # n = 30 < p + q = 50: the table's own inputs force 21 of the 25 correlations to 1.
     with pytest.warns(RankWarning, match="n = 30 examples are too few for p = 25 and q = 25"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.reference import cca, dependence, gulp, hsic, neighbors, regression, rsa, shape
+from tests.reference import angular, cca, dependence, gulp, hsic, neighbors, regression, rsa, shape, whitening
 
 REFERENCES: Mapping[str, Callable[..., float]] = {
     "cka": hsic.cka,
@@ -14,6 +14,8 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "pwcca": cca.pwcca,
     "linear_regression": regression.linear_regression,
     "procrustes": shape.procrustes,
+    "shape_distance": whitening.shape_distance,
+    "angular_cka": angular.angular_cka,
     "canonical_ridge": cca.canonical_ridge,
     "gulp": gulp.gulp,
     "distance_correlation": dependence.distance_correlation,

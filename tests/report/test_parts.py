@@ -86,6 +86,8 @@ def test_the_metrics_obey_the_triangle_inequality(rng):
         repscope.configure("cka"),
         repscope.configure("cka", estimator="biased"),
         *(repscope.configure("procrustes", kind=kind) for kind in ("angle", "distance", "squared", "cosine")),
+        repscope.configure("angular_cka"),
+        repscope.configure("shape_distance", alpha=0.5),
     ]
     for label, result in repscope.compare(given, measure=measures).items():
         d = maps(result)["l"].distances

@@ -21,6 +21,7 @@ from repscope.inference.closed_form import Factors
 from repscope.measures._arrays import Array
 from repscope.measures._decomposition import Decomposition
 from repscope.measures.cca import PWCCAState
+from repscope.measures.hsic import HSICState
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.measures.regression import RegressionState
 from repscope.measures.shape import ProcrustesState
@@ -120,7 +121,14 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
         return replace(state, decomposition=permuted(state.decomposition, order))
     if isinstance(state, ProcrustesState):
         return replace(state, features=_taken(state.features, order))
+    if isinstance(state, HSICState):
+        features, squares, gram = (None if z is None else _taken(z, order) for z in _by_example(state))
+        return replace(state, features=features, squares=squares, gram=None if gram is None else _taken(gram.T, order))
     return None
+
+
+def _by_example(state: HSICState) -> tuple[Array | None, Array | None, Array | None]:
+    return state.features, state.squares, state.gram
 
 
 def _taken(x: Array, order: npt.NDArray[np.intp]) -> Array:

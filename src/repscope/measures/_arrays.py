@@ -273,6 +273,14 @@ def squared_lengths(x: Array) -> Array:
     return array_api_compat.array_namespace(x).vecdot(x, x)
 
 
+def in_one_type(xp: Namespace, x: Array, y: Array) -> tuple[Array, Array]:
+    """Both in the wider of their types; of two layers that were prepared apart, one may have been widened."""
+    if x.dtype == y.dtype:
+        return x, y
+    dtype = xp.result_type(x, y)
+    return xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
+
+
 def number(x: Array) -> float:
     """A scalar array as a Python float, outside any automatic-differentiation graph."""
     return float(detached(x))

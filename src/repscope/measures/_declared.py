@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from repscope.measures import cca, gulp, neighbors, rsa, shape
+from repscope.measures import cca, gulp, neighbors, rsa, shape, whitening
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 from repscope.measures.measure import Facts, Invariance
@@ -105,6 +105,17 @@ def procrustes_facts(options: Mapping[str, Any]) -> Facts:
         return _same("distance", 0.0, 2.0, _SHAPE)
     if kind == "distance":
         return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION, metric=True)
+    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
+
+
+def shape_distance_facts(options: Mapping[str, Any]) -> Facts:
+    alpha = options["alpha"]
+    whitening.check_alpha(alpha)
+    invariances = {0.0: _LINEAR, 1.0: _SHAPE}.get(alpha, _ORTHOGONAL | _TRANSLATION)
+    return _same("distance", 0.0, math.pi / 2, invariances, metric=True)
+
+
+def angular_cka_facts(options: Mapping[str, Any]) -> Facts:
     return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
 
 

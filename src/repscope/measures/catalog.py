@@ -12,7 +12,7 @@ from typing import Any
 
 from repscope.errors import InputError
 from repscope.measures import _declared as declared
-from repscope.measures import cca, cka, dependence, gulp, hsic, neighbors, regression, rsa, shape
+from repscope.measures import angular, cca, cka, dependence, gulp, hsic, neighbors, regression, rsa, shape, whitening
 from repscope.measures._arrays import Array, check_pair
 from repscope.measures._messages import check_choice, did_you_mean
 from repscope.measures.kernels import RBF, Laplace, Polynomial
@@ -141,6 +141,35 @@ CATALOG: Mapping[str, Measure] = {
             variants=({}, {"kind": "distance"}, {"kind": "squared"}, {"kind": "cosine"}),
             cost="npq + pq·min(p, q) multiplications; with n in place of p where p > n",
             references=(f"{_KORNBLITH}, App. D.2", "Williams et al. 2021", "Ding et al. 2021"),
+        ),
+        Measure(
+            id="shape_distance",
+            title="Generalised shape distance",
+            formula="Procrustes angle of X(αI + (1−α)(XᵀX)^−½) and Y(αI + (1−α)(YᵀY)^−½)",
+            function=whitening.shape_distance,
+            decomposes=True,
+            prepare=whitening.prepare,
+            score=whitening.score,
+            prepare_options={"alpha": 1.0},
+            score_options={},
+            facts=declared.shape_distance_facts,
+            variants=({}, {"alpha": 0.5}, {"alpha": 0.0}),
+            cost="as procrustes at α = 1, as cca below",
+            references=("Williams et al. 2021",),
+        ),
+        Measure(
+            id="angular_cka",
+            title="Angular CKA",
+            formula="arccos(⟨K, L⟩ / (‖K‖ ‖L‖)), K = XXᵀ, L = YYᵀ",
+            function=angular.angular_cka,
+            prepare=angular.prepare,
+            score=angular.score,
+            prepare_options={},
+            score_options={},
+            facts=declared.angular_cka_facts,
+            variants=({},),
+            cost="as linear cka",
+            references=("Williams et al. 2021", f"{_KORNBLITH}, eq. 4"),
         ),
         Measure(
             id="canonical_ridge",

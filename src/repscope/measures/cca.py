@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import array_api_compat
 
@@ -310,7 +310,19 @@ def _correlations(xp: Namespace, state_x: Decomposition, state_y: Decomposition)
     return xp.linalg.svdvals(overlap(state_x, state_y))
 
 
-def warn_if_forced(function: str, state_x: Decomposition, state_y: Decomposition) -> None:
+class Spanning(Protocol):
+    """What is known of a layer's column space."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, p) of the representation."""
+
+    @property
+    def rank(self) -> int:
+        """Directions that its columns span."""
+
+
+def warn_if_forced(function: str, state_x: Spanning, state_y: Spanning) -> None:
     """Warn where the two column spaces cannot help but share directions."""
     (n, p), (_, q) = state_x.shape, state_y.shape
     if state_x.rank + state_y.rank <= n - 1:

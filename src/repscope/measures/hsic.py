@@ -22,6 +22,7 @@ from repscope.measures._arrays import (
     check_pair,
     differentiable,
     frobenius_squared,
+    in_one_type,
     number,
     squared_lengths,
     widest_float,
@@ -194,9 +195,7 @@ def product(state_x: State, state_y: State) -> Array:
     x, y = state_x.features, state_y.features
     if x is None or y is None:
         return xp.sum(gram_of(state_x) * gram_of(state_y))
-    if x.dtype != y.dtype:  # one of them had to be widened
-        dtype = xp.result_type(x, y)
-        x, y = xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
+    x, y = in_one_type(xp, x, y)
     full = frobenius_squared(xp, x.T @ y)
     if state_x.squares is None or state_y.squares is None:
         return full

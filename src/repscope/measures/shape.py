@@ -15,6 +15,7 @@ from repscope.measures._arrays import (
     detached,
     differentiable,
     frobenius_squared,
+    in_one_type,
     number,
     undefined,
 )
@@ -46,6 +47,11 @@ class ProcrustesState:
     norm: Array
 
 
+def near_one(xp: Namespace, dtype: object) -> float:
+    """The cosine from which on the difference is measured, in this type."""
+    return NEAR_SINGLE if xp.finfo(dtype).bits == 32 else NEAR_DOUBLE
+
+
 def prepare(x: Array) -> ProcrustesState:
     """Centre and normalise one checked representation (n, p)."""
     xp = array_api_compat.array_namespace(x)
@@ -64,24 +70,26 @@ def _narrow(x: Array) -> tuple[Array, float]:
     return decomposition.basis * decomposition.singular_values, decomposition.scale
 
 
-def score(state_x: ProcrustesState, state_y: ProcrustesState, *, kind: ProcrustesKind = "angle") -> Array:
+def score(
+    state_x: ProcrustesState,
+    state_y: ProcrustesState,
+    *,
+    kind: ProcrustesKind = "angle",
+    function: str = "procrustes",
+) -> Array:
     """Procrustes of two prepared layers."""
-    x, y = state_x.features, state_y.features
-    xp = array_api_compat.array_namespace(x)
-    if x.dtype != y.dtype:  # wide layers come in double precision
-        dtype = xp.result_type(x, y)
-        x, y = xp.astype(x, dtype, copy=False), xp.astype(y, dtype, copy=False)
+    xp = array_api_compat.array_namespace(state_x.features)
+    x, y = in_one_type(xp, state_x.features, state_y.features)  # wide layers come in double precision
     if kind != "distance":
         for name, state in (("x", state_x), ("y", state_y)):
             if number(state.norm) == 0.0:
-                return undefined("procrustes", f"all rows of {name} are equal (0/0).", state.norm)
+                return undefined(function, f"all rows of {name} are equal (0/0).", state.norm)
     if x.shape[1] < y.shape[1]:
         x, y, state_x, state_y = y, x, state_y, state_x
     product = detached(x.T @ y)
     if not (differentiable(x) or differentiable(y)):
         cosine = xp.sum(xp.linalg.svdvals(product))
-        near = NEAR_SINGLE if xp.finfo(product.dtype).bits == 32 else NEAR_DOUBLE
-        if kind == "cosine" or number(cosine) < near:
+        if kind == "cosine" or number(cosine) < near_one(xp, product.dtype):
             return _from_cosine(xp, cosine, state_x.norm, state_y.norm, kind)
     left, _, right = xp.linalg.svd(product, full_matrices=False)
     # The best rotation; it maximises the fit, so its own derivative drops out (envelope theorem).

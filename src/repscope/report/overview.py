@@ -87,7 +87,7 @@ def metric_of(comparison: Comparison) -> tuple[str, Callable[[Matrix], Matrix]] 
 
     CKA is a cosine of (centred or U-centred) Gram matrices and the nuclear-norm similarity one of shapes: their
     angles are metrics, the mean of squared canonical correlations has none (Williams et al. 2021, section 2). The
-    squared Procrustes distance of normalised shapes is the square of one.
+    squared Procrustes distance of normalised shapes is the square of one. Shape distances are metrics as they are.
     """
 
     def angle(values: Matrix) -> Matrix:
@@ -103,6 +103,8 @@ def metric_of(comparison: Comparison) -> tuple[str, Callable[[Matrix], Matrix]] 
 
     if comparison.measure == "cka":
         return f"arccos of {comparison.label}", angle
+    if comparison.measure in ("angular_cka", "shape_distance"):
+        return comparison.label, as_is
     if comparison.measure == "procrustes":
         kinds = {"angle": as_is, "distance": as_is, "cosine": angle, "squared": root}
         names = {"cosine": "arccos of ", "squared": "square root of "}
