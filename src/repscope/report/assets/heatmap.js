@@ -82,9 +82,7 @@ function drawHeatmap() {
     yaxis: axisOf(frame, "rows", rows, geometry),
   });
   const plot = byId("heatmap");
-  const drawn = Plotly.react(plot, traces, layout, CONFIG);
-  if (!plot.wired) wire(plot, drawn);
-  plot.shown = { frame, rows, columns, geometry };
+  draw(plot, traces, layout, { frame, rows, columns, geometry });
 
   byId("threshold-word").textContent = frame.kind === "similarity" ? "At least" : "At most";
   byId("threshold-value").textContent = state.threshold === 0 ? "any" : format(thresholdValue(frame, limits), frame);
@@ -250,6 +248,29 @@ function statistics(frame, row, column) {
   return facts;
 }
 
+// Draws, and keeps the part that was zoomed into, with names as dense as it allows.
+function draw(plot, traces, layout, shown) {
+  Plotly.react(plot, traces, layout, CONFIG);
+  plot.shown = shown;
+  if (!plot.wired) wire(plot);
+  nameTicks(plot);
+}
+
+// Names along the axes for the part that is in sight.
+function nameTicks(plot) {
+  const { frame, rows, columns, geometry } = plot.shown;
+  const names = (side, indices) => tickNames(indices.map((i) => layerName(frame, side, i)));
+  const x = ticks(names("columns", columns), ...plot.layout.xaxis.range, geometry.innerWidth, 14);
+  const y = ticks(names("rows", rows), ...plot.layout.yaxis.range, geometry.innerHeight, 14);
+  if (x.tickvals.join() === plot.layout.xaxis.tickvals.join() && y.tickvals.join() === plot.layout.yaxis.tickvals.join()) return;
+  Plotly.relayout(plot, {
+    "xaxis.tickvals": x.tickvals,
+    "xaxis.ticktext": x.ticktext,
+    "yaxis.tickvals": y.tickvals,
+    "yaxis.ticktext": y.ticktext,
+  });
+}
+
 function wire(plot) {
   plot.wired = true;
   const cell = (event) => {
@@ -269,24 +290,16 @@ function wire(plot) {
   });
   plot.on("plotly_relayout", (change) => {
     if (!Object.keys(change).some((key) => /^[xy]axis\.(range|autorange)/.test(key))) return;
-    const { frame, rows, columns, geometry } = plot.shown;
-    if (change["xaxis.autorange"]) return Plotly.relayout(plot, { "xaxis.autorange": false, "yaxis.autorange": false, "xaxis.range": [-0.5, columns.length - 0.5], "yaxis.range": [-0.5, rows.length - 0.5] });
-    const names = (side, indices) => tickNames(indices.map((i) => layerName(frame, side, i)));
-    const x = ticks(names("columns", columns), ...plot.layout.xaxis.range, geometry.innerWidth, 14);
-    const y = ticks(names("rows", rows), ...plot.layout.yaxis.range, geometry.innerHeight, 14);
-    if (x.tickvals.join() === plot.layout.xaxis.tickvals.join() && y.tickvals.join() === plot.layout.yaxis.tickvals.join()) return;
-    Plotly.relayout(plot, {
-      "xaxis.tickvals": x.tickvals,
-      "xaxis.ticktext": x.ticktext,
-      "yaxis.tickvals": y.tickvals,
-      "yaxis.ticktext": y.ticktext,
-    });
+    const { rows, columns } = plot.shown;
+    if (change["xaxis.autorange"]) Plotly.relayout(plot, { "xaxis.autorange": false, "yaxis.autorange": false, "xaxis.range": [-0.5, columns.length - 0.5], "yaxis.range": [-0.5, rows.length - 0.5] });
+    else nameTicks(plot);
   });
   plot.addEventListener("keydown", (event) => {
     const moves = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
+    if (plot.shown.frame.tiles) return;
     if (event.key === "Escape") return choose(null, null);
     const move = moves[event.key];
-    if (!move || !plot.shown) return;
+    if (!move) return;
     event.preventDefault();
     const { rows, columns } = plot.shown;
     const from = state.pair ? [rows.indexOf(state.pair.row), columns.indexOf(state.pair.column)] : [-move[0], -move[1]];
@@ -307,6 +320,7 @@ function drawTiles(frame) {
     height: geometry.height,
     margin: geometry.margin,
     dragmode: "zoom",
+    uirevision: "image",
     images: frame.tiles.map((tile) => ({
       source: tile.image,
       xref: "x",
@@ -327,6 +341,6 @@ function drawTiles(frame) {
     y: [null],
     marker: { color: [0], cmin: frame.scale[0], cmax: frame.scale[1], colorscale: colorscale(frame), showscale: true, colorbar: { thickness: 10, outlinewidth: 0, len: 1, x: 1.015, ypad: 0 } },
   };
-  Plotly.react(plot, [scale], layout, CONFIG);
+  draw(plot, [scale], layout, { frame, rows, columns, geometry });
   byId("count").textContent = "drag to zoom, double click to see all";
 }
