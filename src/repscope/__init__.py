@@ -30,6 +30,7 @@ from repscope.measures.dependence import distance_correlation, rv2
 from repscope.measures.gulp import gulp
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
+from repscope.measures.local_alignment import cknna, cycle_knn
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
@@ -74,11 +75,13 @@ __all__ = [
     "cca",
     "cka",
     "cka_of_populations",
+    "cknna",
     "compare",
     "compare_part",
     "compare_sizes",
     "compare_within",
     "configure",
+    "cycle_knn",
     "deconfounded_cka",
     "diagnose",
     "distance_correlation",

@@ -30,6 +30,9 @@ ALL = [
     ("shape_distance", {"alpha": 0.5}),
     ("angular_cka", {}),
     ("mutual_knn", {"k": 5}),
+    ("second_order_cosine", {"k": 5}),
+    ("cknna", {"k": 5}),
+    ("cycle_knn", {"k": 2}),
 ]
 
 

@@ -65,3 +65,28 @@ def second_order_cosine(x, y, *, k=10):
         else:
             total += float(not u.any() and not v.any())
     return total / len(x)
+
+
+def cknna(x, y, *, k=10):
+    """As in the code of Huh et al. 2024: Song's three terms on masked cosines, mask and all for each of three pairs."""
+
+    def hsic(a, b, mask):
+        n = len(a)
+        a, b = ([[m[i][j] * (j in mask[i]) for j in range(n)] for i in range(n)] for m in (a, b))
+        first = math.fsum(a[i][j] * b[j][i] for i in range(n) for j in range(n))
+        second = math.fsum(sum(row) for row in a) * math.fsum(sum(row) for row in b)
+        third = math.fsum(a[i][j] * b[j][m] for i in range(n) for j in range(n) for m in range(n))
+        return (first + second / ((n - 1) * (n - 2)) - 2 * third / (n - 2)) / (n * (n - 3))
+
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    near_x, near_y = nearest(x, k, "cosine"), nearest(y, k, "cosine")
+    common = [set(a) & set(b) for a, b in zip(near_x, near_y, strict=True)]
+    cosines = [[[1 - distance(a, b, "cosine") for b in z] for a in z] for z in (x, y)]
+    own = [hsic(m, m, near) for m, near in zip(cosines, (near_x, near_y), strict=True)]
+    return hsic(*cosines, common) / math.sqrt(own[0] * own[1])
+
+
+def cycle_knn(x, y, *, k=10, metric="cosine"):
+    """Share of examples found among the neighbours in x of their neighbours in y."""
+    near_x, near_y = nearest(x, k, metric), nearest(y, k, metric)
+    return sum(any(i in near_x[j] for j in near_y[i]) for i in range(len(near_x))) / len(near_x)

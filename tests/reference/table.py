@@ -25,4 +25,6 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "jaccard_knn": neighbors.jaccard_knn,
     "rank_similarity": neighbors.rank_similarity,
     "second_order_cosine": neighbors.second_order_cosine,
+    "cknna": neighbors.cknna,
+    "cycle_knn": neighbors.cycle_knn,
 }

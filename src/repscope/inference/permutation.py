@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import array_api_compat
@@ -23,6 +23,7 @@ from repscope.measures._decomposition import Decomposition
 from repscope.measures.cca import PWCCAState
 from repscope.measures.hsic import HSICState
 from repscope.measures.measure import ConfiguredMeasure
+from repscope.measures.neighbors import Neighborhoods
 from repscope.measures.regression import RegressionState
 from repscope.measures.shape import ProcrustesState
 
@@ -33,6 +34,10 @@ SINGLE_FROM = 512
 
 _PAIRS_AT_ONCE = 1 << 13
 """Pairs of examples whose entries are gathered and multiplied at once: they stay in a core's cache."""
+
+
+_OF_PAIRS = ("ranks", "distances", "cosines")
+"""Parts of prepared neighbours with one entry for each pair of examples."""
 
 
 def draw_orders(n: int, permutations: int, seed: int) -> tuple[Orders, bool]:
@@ -124,6 +129,9 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
     if isinstance(state, HSICState):
         features, squares, gram = (None if z is None else _taken(z, order) for z in _by_example(state))
         return replace(state, features=features, squares=squares, gram=None if gram is None else _taken(gram.T, order))
+    if isinstance(state, Neighborhoods):
+        squares = {f.name: getattr(state, f.name) for f in fields(state) if f.name in _OF_PAIRS}
+        return replace(state, **{name: _taken(_taken(square, order).T, order).T for name, square in squares.items()})
     return None
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-from repscope.measures import cca, gulp, neighbors, rsa, shape, whitening
+from repscope.measures import cca, gulp, local_alignment, neighbors, rsa, shape, whitening
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 from repscope.measures.measure import Facts, Invariance
@@ -146,3 +147,13 @@ def neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:
         return _same("similarity", 0.0, 1.0, _ORTHOGONAL | _SCALING | translation, minimum_examples=fewest)
 
     return facts
+
+
+def cknna_facts(options: Mapping[str, Any]) -> Facts:
+    invariances = _ORTHOGONAL | _SCALING
+    fewest = local_alignment.check_cknna(options)
+    return Facts("similarity", (-math.inf, math.inf), False, False, invariances, invariances, fewest)
+
+
+def cycle_knn_facts(options: Mapping[str, Any]) -> Facts:
+    return replace(neighbor_facts("cycle_knn")(options), symmetric=False)

@@ -12,7 +12,20 @@ from typing import Any
 
 from repscope.errors import InputError
 from repscope.measures import _declared as declared
-from repscope.measures import angular, cca, cka, dependence, gulp, hsic, neighbors, regression, rsa, shape, whitening
+from repscope.measures import (
+    angular,
+    cca,
+    cka,
+    dependence,
+    gulp,
+    hsic,
+    local_alignment,
+    neighbors,
+    regression,
+    rsa,
+    shape,
+    whitening,
+)
 from repscope.measures._arrays import Array, check_pair
 from repscope.measures._messages import check_choice, did_you_mean
 from repscope.measures.kernels import RBF, Laplace, Polynomial
@@ -293,6 +306,34 @@ CATALOG: Mapping[str, Measure] = {
             variants=({"k": 3},),
             cost="as mutual_knn",
             references=("Hamilton, Leskovec & Jurafsky 2016", "Klabunde et al. 2024, ReSi"),
+        ),
+        Measure(
+            id="cknna",
+            title="Centered kernel nearest-neighbour alignment",
+            formula="HSIC₁(α∘K, α∘L) / √(HSIC₁(α_x∘K, α_x∘K) HSIC₁(α_y∘L, α_y∘L)), cosines K, L, masks α = α_x α_y",
+            function=local_alignment.cknna,
+            prepare=local_alignment.prepare_cknna,
+            score=local_alignment.score_cknna,
+            prepare_options={"k": 10},
+            score_options={},
+            facts=declared.cknna_facts,
+            variants=({"k": 3},),
+            cost="as mutual_knn",
+            references=("Huh, Cheung, Wang & Isola 2024, its code", "Song et al. 2012"),
+        ),
+        Measure(
+            id="cycle_knn",
+            title="Cycles of nearest neighbours",
+            formula="(1/n) Σ_i [j ∈ N_y(i) and i ∈ N_x(j) for some j]",
+            function=local_alignment.cycle_knn,
+            score=local_alignment.score_cycle_knn,
+            prepare=neighbors.prepare,
+            prepare_options={"k": 10, "metric": "cosine"},
+            score_options={},
+            facts=declared.cycle_knn_facts,
+            variants=({"k": 2}, {"k": 2, "metric": "euclidean"}),
+            cost="as mutual_knn",
+            references=("Huh, Cheung, Wang & Isola 2024, its code",),
         ),
     )
 }

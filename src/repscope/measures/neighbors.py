@@ -99,7 +99,7 @@ def _ranks(distances: Array, k: int) -> Array:
     return ranks
 
 
-def _undefined(function: str, state_x: Neighborhoods, state_y: Neighborhoods) -> Array | None:
+def undefined_neighbors(function: str, state_x: Neighborhoods, state_y: Neighborhoods) -> Array | None:
     """NaN, with a warning, where the examples of one side are all equal; else None."""
     for name, state in (("x", state_x), ("y", state_y)):
         if state.alike:
@@ -117,7 +117,7 @@ def _counts(mask: Array) -> Array:
 
 def score_mutual_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
     """Mean share of neighbours in common."""
-    nan = _undefined("mutual_knn", state_x, state_y)
+    nan = undefined_neighbors("mutual_knn", state_x, state_y)
     if nan is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.ranks)
@@ -126,7 +126,7 @@ def score_mutual_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
 
 def score_jaccard_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
     """Mean Jaccard index of the sets of neighbours."""
-    nan = _undefined("jaccard_knn", state_x, state_y)
+    nan = undefined_neighbors("jaccard_knn", state_x, state_y)
     if nan is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.ranks)
@@ -136,7 +136,7 @@ def score_jaccard_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
 
 def score_rank_similarity(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
     """Mean agreement of the ranks of common neighbours."""
-    nan = _undefined("rank_similarity", state_x, state_y)
+    nan = undefined_neighbors("rank_similarity", state_x, state_y)
     if nan is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.ranks)
@@ -159,7 +159,7 @@ def _best_agreement(xp: Namespace, common: Array, k: int) -> Array:
 
 def score_second_order_cosine(state_x: Surroundings, state_y: Surroundings) -> Array:
     """Mean cosine between the distances to the neighbours on either side."""
-    nan = _undefined("second_order_cosine", state_x, state_y)
+    nan = undefined_neighbors("second_order_cosine", state_x, state_y)
     if nan is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.distances)
