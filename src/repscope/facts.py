@@ -66,6 +66,7 @@ def facts_of(
         "details": {
             "references": list(measure.measure.references),
             "formula": measure.measure.formula,
+            **({"metric": declared.metric_form} if declared.metric_form else {}),
         },
     }
     return {

@@ -48,13 +48,13 @@ def paste(page):
     return page.locator("#pasted").input_value()
 
 
-def models(count, size):
+def models(count, size, **fields):
     """All layers of several models against all, symmetric, each score another number."""
     owner = tuple(f"net {k}" for k in range(count) for _ in range(size))
     values = (ridge(count * size) + ridge(count * size).T) / 2
     np.fill_diagonal(values, 1.0)
     names = tuple(f"l{i}" for i in range(size)) * count
-    return comparison(values, rows=names, columns=names, row_model=owner, column_model=owner)
+    return comparison(values, rows=names, columns=names, row_model=owner, column_model=owner, **fields)
 
 
 def test_dragging_zooms_and_a_double_click_shows_all_again(visit, tmp_path):
@@ -213,7 +213,7 @@ def test_a_click_on_two_models_shows_their_layers(visit, tmp_path):
 
 
 def test_the_map_of_models_is_that_of_the_layers_chosen(visit, tmp_path):
-    many = models(4, 3)
+    many = models(4, 3, details={"metric": "arccos of the score"})
     page = visit(many.to_html(tmp_path / "r.html"))
     assert page.locator("#map-plot .textpoint").all_text_contents() == ["net 0", "net 1", "net 2", "net 3"]
     for name, expected in maps(many).items():

@@ -13,8 +13,17 @@ import pytest
 from repscope.measures.catalog import CATALOG
 from repscope.report import citations, order
 from repscope.report.images import palette, png, whole
-from repscope.report.overview import classical_scaling, layer_scores, maps, mean_best_match, metric_of, overview
+from repscope.report.overview import (
+    METRIC_FORMS,
+    classical_scaling,
+    layer_scores,
+    maps,
+    mean_best_match,
+    metric_of,
+    overview,
+)
 from tests.comparison.examples import comparison, ridge
+from tests.measures.examples import ALL
 
 
 def models(values, count, **fields):
@@ -87,6 +96,7 @@ def test_the_metrics_obey_the_triangle_inequality(rng):
         repscope.configure("cka", estimator="biased"),
         *(repscope.configure("procrustes", kind=kind) for kind in ("angle", "distance", "squared", "cosine")),
         repscope.configure("angular_cka"),
+        repscope.configure("gulp"),
         repscope.configure("shape_distance", alpha=0.5),
     ]
     for label, result in repscope.compare(given, measure=measures).items():
@@ -95,11 +105,17 @@ def test_the_metrics_obey_the_triangle_inequality(rng):
         assert not np.allclose(d, 0)
 
 
+def test_the_page_can_draw_every_metric_that_is_declared():
+    assert {measure.facts.metric_form for measure in ALL} - {None} == set(METRIC_FORMS)
+
+
 def test_measures_without_a_metric_have_no_map():
     values = np.eye(3)
     assert metric_of(models(values, 3, measure="cca")) is None
     assert overview(models(values, 3, measure="cca"))["maps"] == {}
-    assert set(overview(models(values, 3))["maps"]) == {"all layers", "l0"}
+    with_one = models(values, 3, details={"metric": "arccos of the score"})
+    assert metric_of(with_one)[0] == "arccos of CKA (linear, unbiased)"
+    assert set(overview(with_one)["maps"]) == {"all layers", "l0"}
     assert overview(comparison()) is None
 
 

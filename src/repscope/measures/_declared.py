@@ -27,9 +27,10 @@ def _same(
     *,
     metric: bool = False,
     minimum_examples: int = 2,
+    metric_through: Literal["arccos", "square root"] | None = None,
 ) -> Facts:
     """Facts of a symmetric measure."""
-    return Facts(kind, (low, high), True, metric, invariances, invariances, minimum_examples)
+    return Facts(kind, (low, high), True, metric, invariances, invariances, minimum_examples, metric_through)
 
 
 def _kernel_invariances(kernel: Kernel) -> frozenset[Invariance]:
@@ -54,7 +55,8 @@ def cka_facts(options: Mapping[str, Any]) -> Facts:
     scales_as_one = kernel.homogeneous or (isinstance(kernel, Polynomial) and kernel.constant == 0)
     invariances = _kernel_invariances(kernel) | (_SCALING if scales_as_one else frozenset())
     low = 0.0 if estimator == "biased" else -1.0
-    return _same("similarity", low, 1.0, invariances, minimum_examples=_minimum_examples(estimator))
+    fewest = _minimum_examples(estimator)
+    return _same("similarity", low, 1.0, invariances, minimum_examples=fewest, metric_through="arccos")
 
 
 def cca_facts(options: Mapping[str, Any]) -> Facts:
@@ -94,16 +96,17 @@ def regression_facts(options: Mapping[str, Any]) -> Facts:
 def gulp_facts(options: Mapping[str, Any]) -> Facts:
     regularization = options["regularization"]
     gulp.check_regularization(regularization)
-    return _same("distance", 0.0, math.inf, _LINEAR if regularization == 0 else _SHAPE)
+    invariances = _LINEAR if regularization == 0 else _SHAPE
+    return _same("distance", 0.0, math.inf, invariances, metric_through="square root")
 
 
 def procrustes_facts(options: Mapping[str, Any]) -> Facts:
     kind = options["kind"]
     shape.check_kind(kind)
     if kind == "cosine":
-        return _same("similarity", 0.0, 1.0, _SHAPE)
+        return _same("similarity", 0.0, 1.0, _SHAPE, metric_through="arccos")
     if kind == "squared":
-        return _same("distance", 0.0, 2.0, _SHAPE)
+        return _same("distance", 0.0, 2.0, _SHAPE, metric_through="square root")
     if kind == "distance":
         return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION, metric=True)
     return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
@@ -122,12 +125,14 @@ def angular_cka_facts(options: Mapping[str, Any]) -> Facts:
 
 def dependence_facts(options: Mapping[str, Any]) -> Facts:
     estimator = check_estimator("distance_correlation", options["estimator"])
-    low = 0.0 if estimator == "biased" else -1.0
-    return _same("similarity", low, 1.0, _SHAPE, minimum_examples=_minimum_examples(estimator))
+    fewest = _minimum_examples(estimator)
+    if estimator == "biased":  # the root of a cosine
+        return _same("similarity", 0.0, 1.0, _SHAPE, minimum_examples=fewest)
+    return _same("similarity", -1.0, 1.0, _SHAPE, minimum_examples=fewest, metric_through="arccos")
 
 
 def rv2_facts(options: Mapping[str, Any]) -> Facts:
-    return _same("similarity", -1.0, 1.0, _SHAPE)
+    return _same("similarity", -1.0, 1.0, _SHAPE, metric_through="arccos")
 
 
 def rsa_facts(options: Mapping[str, Any]) -> Facts:
@@ -137,7 +142,9 @@ def rsa_facts(options: Mapping[str, Any]) -> Facts:
         "cosine": _ORTHOGONAL | _SCALING,
         "mahalanobis": _LINEAR,
     }.get(options["rdm"], _SHAPE)
-    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=rsa.MINIMUM_EXAMPLES)
+    through: Literal["arccos"] | None = None if options["compare"] in ("rho_a", "tau_a") else "arccos"  # no cosines
+    fewest = rsa.MINIMUM_EXAMPLES
+    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=fewest, metric_through=through)
 
 
 def neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:

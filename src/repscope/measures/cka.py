@@ -39,7 +39,8 @@ def cka(x: Array, y: Array, *, kernel: KernelLike = "linear", estimator: Estimat
 
     Range: [0, 1] biased, [−1, 1] unbiased; 1 means equal up to rotation, scale and translation. Nothing is clamped
     and nothing added to a denominator. Invariances: orthogonal maps, isotropic scaling and translation (those of the
-    kernel where it is not linear); not invertible linear maps. Symmetric. Not a metric.
+    kernel where it is not linear); not invertible linear maps. Symmetric. Not a metric; its arc
+    cosine is one (:func:`repscope.angular_cka`).
 
     Args:
         x: Representation (n, p).

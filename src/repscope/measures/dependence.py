@@ -154,7 +154,8 @@ def rv2(x: Array, y: Array) -> Array:
     the bias of the RV coefficient (which is biased linear CKA), not all of it: the rows are not centred again. Some
     packages call this number unbiased CKA; ``cka(x, y)`` is a different one.
 
-    Range: [−1, 1]. Invariances: orthogonal maps, isotropic scaling and translation. Symmetric. Not a metric.
+    Range: [−1, 1]. Invariances: orthogonal maps, isotropic scaling and translation. Symmetric. Not a metric; its arc
+    cosine is one.
 
     Args:
         x: Representation (n, p).

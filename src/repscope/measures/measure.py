@@ -39,6 +39,7 @@ class Facts:
         invariances_x: Transformations of the first argument that change nothing.
         invariances_y: Transformations of the second argument that change nothing.
         minimum_examples: Smallest n that is accepted.
+        metric_through: The function of the score that is a metric where the score itself is none, if there is one.
     """
 
     kind: Literal["similarity", "distance"]
@@ -48,6 +49,14 @@ class Facts:
     invariances_x: frozenset[Invariance]
     invariances_y: frozenset[Invariance]
     minimum_examples: int
+    metric_through: Literal["arccos", "square root"] | None = None
+
+    @property
+    def metric_form(self) -> str | None:
+        """What of the score is a metric, in words; None where nothing is declared to be one."""
+        if self.metric:
+            return "the score"
+        return None if self.metric_through is None else f"{self.metric_through} of the score"
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def rsa(x: Array, y: Array, *, rdm: Dissimilarity = "correlation", compare: RDMC
 
     Range: [−1, 1]. Invariances: isotropic scaling and permutation of features; orthogonal maps for all but
     ``"correlation"``; translation for the Euclidean and Mahalanobis distances; invertible linear maps for the latter.
-    Symmetric. Not a metric.
+    Symmetric. Not a metric; the arc cosine is one, but for ``"rho_a"`` and ``"tau_a"``.
 
     Args:
         x: Representation (n, p).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,34 +83,38 @@ def layer_scores(comparison: Comparison) -> dict[str, Matrix]:
 
 
 def metric_of(comparison: Comparison) -> tuple[str, Callable[[Matrix], Matrix]] | None:
-    """A function of the measure's scores that is a metric between representations, and its name; None without one.
+    """A function of the scores that is a metric between representations, and its name; None without one.
 
-    CKA is a cosine of (centred or U-centred) Gram matrices and the nuclear-norm similarity one of shapes: their
-    angles are metrics, the mean of squared canonical correlations has none (Williams et al. 2021, section 2). The
-    squared Procrustes distance of normalised shapes is the square of one. Shape distances are metrics as they are.
+    The catalogue of measures declares it, and the comparison carries it as ``details["metric"]``: of CKA, a cosine of
+    (centred or U-centred) Gram matrices, the angle is one; the mean of squared canonical correlations has none
+    (Williams et al. 2021, section 2).
     """
+    form = str(comparison.details.get("metric", ""))
+    if form not in METRIC_FORMS:
+        return None
+    return form.replace("the score", comparison.label), METRIC_FORMS[form]
 
-    def angle(values: Matrix) -> Matrix:
-        angles: Matrix = np.arccos(np.clip(values, -1.0, 1.0))  # of a layer with itself it may be 1 + 2e-16
-        return angles
 
-    def as_is(values: Matrix) -> Matrix:
-        return values
+def _itself(values: Matrix) -> Matrix:
+    return values
 
-    def root(values: Matrix) -> Matrix:
-        roots: Matrix = np.sqrt(np.maximum(values, 0.0))
-        return roots
 
-    if comparison.measure == "cka":
-        return f"arccos of {comparison.label}", angle
-    if comparison.measure in ("angular_cka", "shape_distance"):
-        return comparison.label, as_is
-    if comparison.measure == "procrustes":
-        kinds = {"angle": as_is, "distance": as_is, "cosine": angle, "squared": root}
-        names = {"cosine": "arccos of ", "squared": "square root of "}
-        kind = str(comparison.conventions.get("kind"))
-        return (names.get(kind, "") + comparison.label, kinds[kind]) if kind in kinds else None
-    return None
+def _angle(values: Matrix) -> Matrix:
+    angles: Matrix = np.arccos(np.clip(values, -1.0, 1.0))  # of a layer with itself it may be 1 + 2e-16
+    return angles
+
+
+def _root(values: Matrix) -> Matrix:
+    roots: Matrix = np.sqrt(np.maximum(values, 0.0))
+    return roots
+
+
+METRIC_FORMS: Mapping[str, Callable[[Matrix], Matrix]] = {
+    "the score": _itself,
+    "arccos of the score": _angle,
+    "square root of the score": _root,
+}
+"""What the catalogue may declare to be a metric, in its words."""
 
 
 def maps(comparison: Comparison) -> dict[str, Map]:

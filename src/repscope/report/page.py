@@ -153,6 +153,7 @@ def _notes(one: _Frame, index: int, command: str | None) -> str:
         "kind": f"{comparison.kind}: {alike}",
         "range": f"{low:g} to {high:g}",
         "formula": comparison.details.get("formula"),
+        "metric": comparison.details.get("metric"),
     }
     conventions = {**comparison.conventions}
     if conventions.get("pairs") in _PAIRS:
@@ -162,7 +163,7 @@ def _notes(one: _Frame, index: int, command: str | None) -> str:
         **comparison.versions,
         "created": comparison.created,
     }
-    further = {k: v for k, v in comparison.details.items() if k not in ("references", "formula", "command")}
+    further = {k: v for k, v in comparison.details.items() if k not in ("references", "formula", "metric", "command")}
     warnings = "".join(f"<li>{_text(text)}</li>" for text in comparison.warnings)
     heading = one.label if one.step is None else f"{one.label}, step {one.step:g}"
     parts = [

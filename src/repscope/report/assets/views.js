@@ -221,7 +221,7 @@ function drawMap(frame) {
     Plotly.purge(plot);
     byId("map-note").textContent = metric
       ? "A map of the models needs at least three, on both axes, with a layer that all of them have."
-      : `${frame.name} has no proper metric, so there is no map of the models. CKA and Procrustes have one.`;
+      : `Of ${frame.name} no function is declared to be a metric, so there is no map of the models. CKA and Procrustes have one.`;
     return;
   }
   const size = Math.min(460, plot.clientWidth);
