@@ -2,9 +2,9 @@
 
     python -m benchmarks.growth [--out benchmarks/results]
 
-Unbiased linear CKA of all pairs of layers. Examples: four layers of 2,048 features in memory. Layers: 512 features,
-2,000 examples. Models: multilayer perceptrons of nine layers, 1,000 examples, captured and compared in one pass. Each
-point is a process of its own for the memory and the faster of two runs for the time.
+Unbiased linear CKA of all pairs of layers. Examples: four layers of 1,024 features in memory. Layers: 512 features,
+2,000 examples. Models: multilayer perceptrons of nine layers, 1,000 examples, captured and compared in one pass.
+Time: the faster of two runs, without and with standard errors. Memory: with them, in a process of its own.
 """
 
 from __future__ import annotations
@@ -46,29 +46,31 @@ def perceptron(seed: int, width: int = 256, depth: int = 9) -> nn.Module:
         return nn.Sequential(*units)
 
 
-def work(sweep: str, size: int) -> Callable[[], repscope.Comparison]:
+def work(sweep: str, size: int, intervals: bool = True) -> Callable[[], repscope.Comparison]:
     """The comparison of one point, its inputs made."""
     warnings.simplefilter("ignore")
     if sweep == "models":
         models = {f"net {seed}": perceptron(seed) for seed in range(size)}
         data = torch.randn(1_000, 256, generator=torch.Generator().manual_seed(0))
         layers = [f"{i}" for i in range(9)]
-        return lambda: repscope.compare(models, data=data, layers=layers, pairs="all", progress=False)
-    given = arrays(size, 2_048, 4) if sweep == "examples" else arrays(2_000, 512, size)
-    return lambda: repscope.compare(given, pairs="all", progress=False)
+        settings = {"layers": layers, "pairs": "all", "intervals": intervals, "progress": False}
+        return lambda: repscope.compare(models, data=data, **settings)
+    given = arrays(size, 1_024, 4) if sweep == "examples" else arrays(2_000, 512, size)
+    return lambda: repscope.compare(given, pairs="all", intervals=intervals, progress=False)
 
 
 def measured(sweep: str, size: int) -> dict[str, object]:
-    run = work(sweep, size)
-    seconds = []
+    sides = {"seconds": work(sweep, size, False), "seconds with standard errors": work(sweep, size, True)}
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(2):
-        start = time.perf_counter()
-        result = run()
-        seconds.append(time.perf_counter() - start)
+        for side, run in sides.items():
+            start = time.perf_counter()
+            result = run()
+            seconds[side].append(time.perf_counter() - start)
     apart = measured_apart(work, (sweep, size), seconds=120, mebibytes=8192)
     return {
         "size": size,
-        "seconds": round(min(seconds), 4),
+        **{side: round(min(times), 4) for side, times in seconds.items()},
         "mebibytes": round(apart.mebibytes, 1),
         "route": result.conventions["route"],
     }
@@ -80,7 +82,7 @@ def exact_rate(n: int = 10_000, p: int = 8_192, layers: int = 6) -> dict[str, fl
     flops = float(n) ** 2 * (layers * p + layers**2 / 2)
     rate = product_rate(1_024, p)
     start = time.perf_counter()
-    result = repscope.compare(given, pairs="all", progress=False)
+    result = repscope.compare(given, pairs="all", intervals=False, progress=False)
     seconds = time.perf_counter() - start
     return {
         "n": n,
@@ -102,10 +104,11 @@ def draw(points: dict[str, list[dict[str, object]]], path: Path) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(10, 5.5), sharex="col", layout="constrained")
     for column, (sweep, found) in enumerate(points.items()):
         sizes = [p["size"] for p in found]
-        for ax, key, unit in zip(
-            axes[:, column], ("seconds", "mebibytes"), ("time, s", "peak memory, MiB"), strict=True
-        ):
-            ax.loglog(sizes, [p[key] for p in found], "o-", color="C0" if key == "seconds" else "C1", markersize=4)
+        upper, lower = axes[:, column]
+        for style, key in (("o-", "seconds"), ("o--", "seconds with standard errors")):
+            upper.loglog(sizes, [p[key] for p in found], style, color="C0", markersize=4, label=key)
+        lower.loglog(sizes, [p["mebibytes"] for p in found], "o-", color="C1", markersize=4)
+        for ax, unit in ((upper, "time, s"), (lower, "peak memory, MiB")):
             ax.grid(alpha=0.3, which="both")
             if column == 0:
                 ax.set_ylabel(unit)
@@ -115,6 +118,7 @@ def draw(points: dict[str, list[dict[str, object]]], path: Path) -> None:
                     str(point["route"]), (point["size"], point["seconds"]), (5, -10), textcoords="offset points", size=8
                 )
         axes[1, column].set_xlabel(sweep)
+    axes[0, 0].legend(fontsize=7)
     figure.savefig(path, dpi=150)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from repscope.engine.accumulate import Matrix, MomentSums
 from repscope.engine.partial import Partial, without_prefix
-from repscope.engine.products import to_numpy
+from repscope.engine.products import times_transposed, to_numpy
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace
@@ -216,8 +216,13 @@ class FeatureForm:
     def __init__(self, layers: Sequence[tuple[LayerTiles, Array]], sums: MomentSums) -> None:
         self.layers, n = layers, sums.n
         self.mean = sums.sums / n
-        self.moments = sums.whole() - np.outer(sums.sums, self.mean)
         self.starts = np.cumsum([0, *sums.widths])[:-1]
+        self.moments = sums.whole()
+        products = np.empty((len(layers), len(layers)))
+        for index, rows in enumerate(self._columns()):
+            part = self.moments[rows]
+            part -= np.outer(sums.sums[rows], self.mean)
+            products[index] = np.add.reduceat(np.einsum("ij,ij->j", part, part), self.starts)
         chunks = [slice(start, min(start + COLUMNS, n)) for start in range(0, n, COLUMNS)]
         self.diagonal = np.empty((len(layers), n))
         self.lengths = np.zeros((len(layers), len(self.mean)))  # Σ_j d_j z_j (L, P)
@@ -226,7 +231,6 @@ class FeatureForm:
             self.diagonal[:, rows] = np.add.reduceat(z * z, self.starts, axis=1).T
             self.lengths += self.diagonal[:, rows] @ z
         self.rows = -self.diagonal
-        products = np.add.reduceat(np.add.reduceat(self.moments**2, self.starts, axis=0), self.starts, axis=1)
         squares, traces = self.diagonal @ self.diagonal.T, self.diagonal.sum(axis=1)
         self.total = PairSums.around_the_mean(n, products, squares, traces)
 
@@ -267,7 +271,8 @@ class FeatureForm:
         found = np.empty((len(x), len(self.starts), len(self.starts)))
         for index, columns in enumerate(self._columns()):
             start = columns.start  # the other half is its mirror image
-            products = (x[:, columns] @ self.moments[columns, start:]) * x[:, start:]
+            products = times_transposed(x[:, columns], self.moments[start:, columns])
+            products *= x[:, start:]
             found[:, index, index:] = np.add.reduceat(products, self.starts[index:] - start, axis=1)
             found[:, index:, index] = found[:, index, index:]
         return found
