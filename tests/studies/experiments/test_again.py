@@ -187,3 +187,18 @@ def test_the_command_on_the_page_has_the_changed_settings(workshop, tmp_path):
     assert outcome.record["command"] == "repscope reproduce resnet --scale tiny --set images=120"
     assert outcome.record["settings"]["images"] == 120
     assert np.shape(numbers(outcome.folder)["cka"]) == (13, 13)
+
+
+def test_the_cca_family_can_be_left_out(workshop):
+    outcome = workshop.run("sanity", output="kernels", cca_networks=0)
+    (table,) = outcome.findings.tables
+    rows = {row[0]: row for row in table.rows}
+    assert rows["CCA (R²)"][2] == "–"
+    assert rows["CCA (R²)"][-2:] == [0, 0]
+    assert rows["CKA (linear)"][-2:] == [3, 200]
+    left_out = [claim.text for claim in outcome.findings.claims if "left out" in claim.untested]
+    assert left_out == [
+        "CCA, SVCCA and PWCCA do not identify corresponding layers",
+        "Linear regression stands in between",
+        "No threshold makes SVCCA reveal corresponding layers",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ class _Scores:
     Attributes:
         tables: Index to an array (m, m, L, L), without symmetrisation.
         layers: Names of the layers.
-        networks: For each index the number of networks.
+        networks: For each index the number of networks; 0 where it was left out.
         images: For each index the number of images.
         forced: Whether some pair of layers has together as many features as the CCA family has images.
         full: Whether a single layer has, so that all of its scores are 1.
@@ -73,22 +74,26 @@ def run(context: Context) -> Findings:
     thresholds = {index: identification_accuracy(scores.tables[index]) for index in FIGURE_F3 if index in scores.tables}
     means = {index: _mean(table) for index, table in scores.tables.items()}
     accuracy = float(np.mean([net.test_accuracy for net in nets]))
-    return Findings(
-        tables=(_table(scores, found), _threshold_table(thresholds)),
-        pictures=(
-            Picture(
-                "figure-2",
-                "Figure 2: similarity of layers, averaged over pairs of networks",
-                _draw(_figure_panels(means, scores.layers, FIGURE_2), columns=2),
-                _draw(_paper_panels("fig2", FIGURE_2, scores.layers), columns=2),
-            ),
+    pictures = [
+        Picture(
+            "figure-2",
+            "Figure 2: similarity of layers, averaged over pairs of networks",
+            _draw(_figure_panels(means, scores.layers, FIGURE_2), columns=2),
+            _draw(_paper_panels("fig2", FIGURE_2, scores.layers), columns=2),
+        )
+    ]
+    if thresholds:
+        pictures.append(
             Picture(
                 "figure-f3",
                 "Figure F.3: SVCCA at other thresholds",
                 _draw(_figure_panels(means, scores.layers, FIGURE_F3), columns=4),
                 _draw(_paper_panels("figF3", FIGURE_F3, scores.layers), columns=4),
-            ),
-        ),
+            )
+        )
+    return Findings(
+        tables=(_table(scores, found), *([_threshold_table(thresholds)] if thresholds else [])),
+        pictures=tuple(pictures),
         claims=_claims(context, scores, found, thresholds, means, accuracy),
         numbers={
             "accuracy of identification": {index: vars(one) for index, one in found.items()},
@@ -118,33 +123,34 @@ def _scored(context: Context, models: Mapping[str, Any]) -> _Scores:
     data = context.data("train")
     kernel = context.compare_all({index.id: index.measure for index in KERNEL}, models, data)
     tables = {name: by_network(comparison) for name, comparison in kernel.items()}
-    networks = dict.fromkeys(tables, len(models))
-    images = dict.fromkeys(tables, len(data))
+    networks, images = dict.fromkeys(TITLES, 0), dict.fromkeys(TITLES, 0)
+    networks |= dict.fromkeys(tables, len(models))
+    images |= dict.fromkeys(tables, len(data))
+    any_kernel = kernel["cka-linear"]
     names = list(models)[: context["cca_networks"]]
     few = context.data("train", limit=context["cca_images"])
-    found = pairs_of_networks(
-        context,
-        {name: models[name] for name in names},
-        few,
-        list(itertools.combinations(names, 2)),
-        variances=VARIANCES,
-    )
-    for index in next(iter(found.values())):
-        tables[index] = assembled(found, names, index)
-        networks[index], images[index] = len(names), len(few)
-    for plain, with_share in _OF_FAMILY.items():
-        tables[plain] = tables[with_share]
-        networks[plain], images[plain] = networks[with_share], images[with_share]
-    any_kernel = kernel["cka-linear"]
-    features = sorted(any_kernel.details["features"].values())
+    if names:
+        family = _family(context, {name: models[name] for name in names}, few)
+        tables |= family
+        networks |= dict.fromkeys(family, len(names))
+        images |= dict.fromkeys(family, len(few))
+    widest = max(any_kernel.details["features"].values())
     return _Scores(
         tables,
         tuple(dict.fromkeys(any_kernel.row_layers)),
         networks,
         images,
-        forced=2 * features[-1] >= len(few),
-        full=features[-1] >= len(few),
+        forced=bool(names) and 2 * widest >= len(few),
+        full=bool(names) and widest >= len(few),
     )
+
+
+def _family(context: Context, models: Mapping[str, Any], data: Any) -> dict[str, NDArray[np.float64]]:
+    """Scores of every index of the CCA family."""
+    names = list(models)
+    found = pairs_of_networks(context, models, data, list(itertools.combinations(names, 2)), variances=VARIANCES)
+    tables = {index: assembled(found, names, index) for index in next(iter(found.values()))}
+    return tables | {plain: tables[with_share] for plain, with_share in _OF_FAMILY.items()}
 
 
 def _identified(scores: _Scores) -> dict[str, Identification]:
@@ -152,9 +158,10 @@ def _identified(scores: _Scores) -> dict[str, Identification]:
     ranked = {
         index.id: symmetrised(scores.tables[index.id]) if index.symmetrise else scores.tables[index.id]
         for index in INDEXES
+        if index.id in scores.tables
     }
     counts = sorted({scores.networks[index] for index in ranked}, reverse=True)
-    found: dict[str, Identification] = {}
+    found = dict.fromkeys(TITLES, Identification(math.nan, math.nan, math.nan, False))
     for count in counts:
         if count < 3:  # the jackknife leaves one out
             found |= {
@@ -167,7 +174,7 @@ def _identified(scores: _Scores) -> dict[str, Identification]:
         for index, one in compare_identification(among).items():
             if scores.networks[index] == count:
                 found[index] = one
-    return {index.id: found[index.id] for index in INDEXES}
+    return found
 
 
 def _mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -283,9 +290,11 @@ def _claims(
 
     full = "layers have more features than there are images, so that their scores are 1 (Theorem 1)"
     full = full if scores.full else ""
+    if not thresholds:
+        full = "the CCA family was left out (cca_networks=0)"
     linear = means["cka-linear"]
     distance = float(np.abs(linear - paper.panel("fig2/cka-linear")).mean()) if linear.shape == (9, 9) else math.nan
-    worst_threshold = max(thresholds, key=thresholds.__getitem__)
+    at_threshold = max(thresholds.items(), key=operator.itemgetter(1), default=("svcca-r2-0.99", math.nan))
     return [
         context.claim(
             "The networks are as accurate as the paper's",
@@ -343,10 +352,10 @@ def _claims(
         context.claim(
             "No threshold makes SVCCA reveal corresponding layers",
             "App. F.2, figure F.3",
-            Check(f"best of them, {_title(worst_threshold)}, %", 100 * thresholds[worst_threshold], "≤", 50.0),
+            Check(f"best of them, {_title(at_threshold[0])}, %", 100 * at_threshold[1], "≤", 50.0),
             Check(
                 "how far it is below linear CKA, points",
-                share["cka-linear"] - 100 * thresholds[worst_threshold],
+                share["cka-linear"] - 100 * at_threshold[1],
                 "≥",
                 30.0,
             ),
