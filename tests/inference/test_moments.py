@@ -44,6 +44,7 @@ MEASURES: list[tuple[str, dict[str, Any]]] = [
     ("cca", {}),
     ("svcca", {"variance": 0.8}),
     ("linear_regression", {}),
+    ("linear_regression", {"regularization": 0.05}),
     ("canonical_ridge", {"kappa_x": 2.0, "kappa_y": 0.5}),
     ("canonical_ridge", {"kappa_x": 2.0, "kappa_y": 0.5, "normalizer": "truncated"}),
     ("canonical_ridge", {"kappa_x": 0.0, "kappa_y": 3.0, "normalizer": "matched"}),
@@ -249,7 +250,9 @@ def test_scores_of_a_constant_layer_have_no_null() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measure", "options"), [("cca", {"summary": "mean"}), ("pwcca", {}), ("procrustes", {})], ids=label
+    ("measure", "options"),
+    [("cca", {"summary": "mean"}), ("pwcca", {}), ("procrustes", {}), ("linear_regression", {"folds": 5})],
+    ids=label,
 )
 def test_measures_without_a_closed_form_say_so(measure: str, options: dict[str, Any]) -> None:
     result = compare(layers_of(30, (4, 3)), measure=measure, **options)

@@ -29,6 +29,7 @@ ALL = [
     ("procrustes", {"kind": "cosine"}),
     ("shape_distance", {"alpha": 0.5}),
     ("angular_cka", {}),
+    ("linear_regression", {"folds": 5, "regularization": 0.01}),
     ("mutual_knn", {"k": 5}),
     ("second_order_cosine", {"k": 5}),
     ("cknna", {"k": 5}),

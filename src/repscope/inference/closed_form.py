@@ -18,10 +18,9 @@ from repscope.measures._decomposition import Decomposition
 from repscope.measures._sums import CenteredSums, hsic_normalizer
 from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order
 from repscope.measures.cca import ridge_normalizer, shrinkage
-from repscope.measures.gulp import hat_weights
 from repscope.measures.hsic import HSICState, State, TiledState, gram_of
 from repscope.measures.measure import ConfiguredMeasure
-from repscope.measures.regression import RegressionState
+from repscope.measures.regression import RegressionState, explained_shares, hat_weights
 
 _ROWS = 4096
 """Rows of a basis that are made at a time."""
@@ -47,7 +46,7 @@ def pair_null(
         rows: Indices of the first arguments.
         columns: Indices of the second arguments.
     """
-    if measure.options.get("summary") == "mean":
+    if measure.options.get("summary") == "mean" or measure.options.get("folds") is not None:
         return None
     if measure.id in ("cka", "hsic"):
         return _of_grams(measure, states, rows, columns)
@@ -83,7 +82,7 @@ def pair_factors(
     measure: ConfiguredMeasure, states: Mapping[int, Any], rows: Sequence[int], columns: Sequence[int]
 ) -> Factors | None:
     """The matrices whose inner products are the scores; None for measures of another form. Arguments as above."""
-    if measure.options.get("summary") == "mean":
+    if measure.options.get("summary") == "mean" or measure.options.get("folds") is not None:
         return None
     if measure.id in ("cka", "hsic"):
         grams = {i: _held(states[i]) for i in dict.fromkeys([*rows, *columns])}
@@ -128,10 +127,18 @@ def _stacked(layers: Sequence[_Layer]) -> CenteredSums:
 # -- matrices from a decomposition -------------------------------------------------------------------------------------
 
 
-def _projector(state: Decomposition | RegressionState, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+def _projector(state: Decomposition, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
     """U Uᵀ, the projector onto a layer's column space."""
-    decomposition = state.decomposition if isinstance(state, RegressionState) else state
-    return decomposition, np.ones(decomposition.rank)
+    return state, np.ones(state.rank)
+
+
+def _design(state: RegressionState, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+    """The projector onto what a design explains; with a ridge, of each direction a share."""
+    design = state.decomposition
+    if design.rank == 0 or options["regularization"] == 0:
+        return _projector(design, options)
+    xp = array_api_compat.array_namespace(design.left)
+    return design, to_numpy(explained_shares(xp, design, options["regularization"]))
 
 
 def _target(state: RegressionState, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
@@ -190,7 +197,7 @@ _Normalizer = Callable[[Matrix, Matrix, Mapping[str, Any]], float]
 _ROLES: Mapping[str, tuple[_Role, _Role, _Normalizer]] = {
     "cca": (_projector, _projector, _smaller_rank),
     "svcca": (_projector, _projector, _smaller_rank),
-    "linear_regression": (_target, _projector, _one),
+    "linear_regression": (_target, _design, _one),
     "canonical_ridge": (_ridge_x, _ridge_y, _ridge),
 }
 """Measures of the form ⟨A, B⟩ / norm: what A is, what B is, and the norm from the weights of both."""

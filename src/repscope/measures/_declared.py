@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from repscope.measures import cca, gulp, local_alignment, neighbors, rsa, shape, whitening
+from repscope.measures import cca, gulp, local_alignment, neighbors, regression, rsa, shape, whitening
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 from repscope.measures.measure import Facts, Invariance
@@ -90,7 +90,10 @@ def _ridge_invariances(kappa: float) -> frozenset[Invariance]:
 
 
 def regression_facts(options: Mapping[str, Any]) -> Facts:
-    return Facts("similarity", (0.0, 1.0), False, False, _SHAPE, _LINEAR, 2)
+    fewest = regression.check_options(options)
+    low = 0.0 if options["folds"] is None else -math.inf
+    y = _SHAPE if options["regularization"] else _LINEAR
+    return Facts("similarity", (low, 1.0), False, False, _SHAPE, y, fewest)
 
 
 def gulp_facts(options: Mapping[str, Any]) -> Facts:

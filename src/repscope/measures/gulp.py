@@ -12,9 +12,10 @@ import math
 import array_api_compat
 
 from repscope.errors import InputError
-from repscope.measures._arrays import Array, Namespace, check_pair, undefined
+from repscope.measures._arrays import Array, check_pair, undefined
 from repscope.measures._decomposition import Decomposition, decompose, overlap
 from repscope.measures.cca import warn_if_forced
+from repscope.measures.regression import hat_weights
 
 
 def check_regularization(regularization: float) -> None:
@@ -37,13 +38,6 @@ def score(state_x: Decomposition, state_y: Decomposition, *, regularization: flo
     squared = xp.sum(a * a) + xp.sum(b * b) - 2.0 * xp.sum(a[:, None] * overlap(state_x, state_y) ** 2 * b[None, :])
     # Never negative but by rounding, of which the user's root would make NaN.
     return (squared + xp.abs(squared)) / 2.0
-
-
-def hat_weights(xp: Namespace, state: Decomposition, regularization: float) -> Array:
-    """Eigenvalues λ_i / (λ_i + λ) (r,) of the hat matrix, for a layer whose variances λ_i sum to 1."""
-    variances = state.singular_values**2
-    variances = variances / xp.sum(variances)
-    return variances / (variances + regularization)
 
 
 def gulp(x: Array, y: Array, *, regularization: float = 0.01) -> Array:
