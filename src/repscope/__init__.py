@@ -22,6 +22,7 @@ from repscope.errors import (
 from repscope.inference.confounds import Deconfounded, deconfounded_cka, partial_similarity
 from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_features
 from repscope.inference.sampled_units import cka_of_populations
+from repscope.measures.aligned import aligned_cosine
 from repscope.measures.angular import angular_cka
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
@@ -31,6 +32,7 @@ from repscope.measures.gulp import gulp
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
 from repscope.measures.local_alignment import cknna, cycle_knn
+from repscope.measures.matching import permutation_procrustes
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
@@ -69,6 +71,7 @@ __all__ = [
     "RepscopeWarning",
     "RequiredExamples",
     "agreement",
+    "aligned_cosine",
     "angular_cka",
     "canonical_correlations",
     "canonical_ridge",
@@ -95,6 +98,7 @@ __all__ = [
     "merge",
     "mutual_knn",
     "partial_similarity",
+    "permutation_procrustes",
     "permutation_test",
     "plan_comparison",
     "procrustes",

@@ -30,6 +30,8 @@ ALL = [
     ("shape_distance", {"alpha": 0.5}),
     ("angular_cka", {}),
     ("linear_regression", {"folds": 5, "regularization": 0.01}),
+    ("aligned_cosine", {}),
+    ("permutation_procrustes", {"kind": "distance"}),
     ("mutual_knn", {"k": 5}),
     ("second_order_cosine", {"k": 5}),
     ("cknna", {"k": 5}),

@@ -15,7 +15,7 @@ from tests.measures.examples import ALL, label, pair
 
 X, Y = pair(30, 4, 6)
 CONSTANT = np.full((30, 4), 0.1)
-WITHOUT_RATIO = ("hsic", "procrustes(kind='distance')")
+WITHOUT_RATIO = ("hsic", "procrustes(kind='distance')", "permutation_procrustes(kind='distance')")
 """Measures that divide by nothing of the input: 0 and ‖Y‖ are their right answers."""
 
 
@@ -47,13 +47,40 @@ def test_constant_tensors_give_a_tensor(name):
     assert bool(torch.isnan(result))
 
 
+def test_examples_of_a_constant_representation_have_no_direction():
+    for x, y, side in ((CONSTANT, Y, "x"), (Y, CONSTANT, "y")):
+        with pytest.warns(DegenerateInputWarning, match=f"aligned_cosine: all rows of {side} are equal"):
+            assert np.isnan(repscope.aligned_cosine(x, y))
+
+
+@pytest.mark.parametrize("shape", [(31, 4, 6), (31, 40, 6)], ids=str)
+def test_an_example_that_is_the_mean_has_no_direction(shape):
+    x, y = pair(*shape)
+    x[5] = x[np.arange(31) != 5].mean(axis=0)
+    for first, second in ((x, y), (y, x)):
+        with pytest.raises(repscope.InputError, match=r"aligned_cosine: every example must differ .* mean in row 5"):
+            repscope.aligned_cosine(first, second)
+
+
+def test_directions_without_any_correlation_can_be_turned_at_will():
+    basis = np.linalg.qr(X - X.mean(axis=0))[0]
+    for first, second in (([0, 1], [1, 2]), ([0], [1]), ([0, 1], [2]), ([3], [0, 1, 2])):
+        with pytest.warns(DegenerateInputWarning, match="no rotation is better than another"):
+            assert np.isnan(repscope.aligned_cosine(basis[:, first], 3 * basis[:, second]))
+    # What is zero on one side cannot be turned on the other.
+    x, y = basis[:, :2], basis[:, :1] * [1.0, 0.0]
+    expected = np.mean(np.abs(x[:, 0]) / np.linalg.norm(x, axis=1))
+    np.testing.assert_allclose(repscope.aligned_cosine(x, y), expected, rtol=1e-12)
+
+
 def test_measures_without_a_ratio_have_answers_on_constant_input():
     for estimator in ("unbiased", "biased"):
         assert repscope.hsic(CONSTANT, Y, estimator=estimator) == 0.0
     centered = Y - Y.mean(axis=0)
-    for x, y in ((CONSTANT, Y), (Y, CONSTANT), (np.full((30, 50), 0.1), Y)):
-        np.testing.assert_allclose(repscope.procrustes(x, y, kind="distance"), np.linalg.norm(centered))
-    assert repscope.procrustes(CONSTANT, CONSTANT, kind="distance") == 0.0
+    for distance in (repscope.procrustes, repscope.permutation_procrustes):
+        for x, y in ((CONSTANT, Y), (Y, CONSTANT), (np.full((30, 50), 0.1), Y)):
+            np.testing.assert_allclose(distance(x, y, kind="distance"), np.linalg.norm(centered))
+        assert distance(CONSTANT, CONSTANT, kind="distance") == 0.0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

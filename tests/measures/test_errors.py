@@ -24,6 +24,8 @@ FUNCTIONS = {
     "procrustes": repscope.procrustes,
     "shape_distance": repscope.shape_distance,
     "angular_cka": repscope.angular_cka,
+    "aligned_cosine": repscope.aligned_cosine,
+    "permutation_procrustes": repscope.permutation_procrustes,
     "canonical_ridge": lambda x, y: repscope.canonical_ridge(x, y, kappa_x=1.0, kappa_y=1.0),
 }
 
@@ -244,6 +246,7 @@ def test_options(call, words):
         ("svcca", {"summary": "median"}, "svcca: summary must be one of"),
         ("svcca", {"variance": 1.5}, "svcca: variance must be a share"),
         ("procrustes", {"kind": "chord"}, "procrustes: kind must be one of"),
+        ("permutation_procrustes", {"kind": "cosine"}, "permutation_procrustes: kind must be one of"),
         ("shape_distance", {"alpha": 2}, "shape_distance: alpha must be from 0"),
         ("canonical_ridge", {"kappa_x": -2}, "canonical_ridge: kappa_x must not be negative"),
         ("canonical_ridge", {"normalizer": "none"}, "canonical_ridge: normalizer must be one of"),

@@ -55,6 +55,13 @@ def test_angular_cka(shape):
     assert torch.autograd.gradcheck(repscope.angular_cka, (x, near))
 
 
+@pytest.mark.parametrize("shape", [(9, 3, 2), (9, 2, 3), (9, 3, 3), (5, 7, 2)], ids=str)
+@pytest.mark.parametrize("kind", ["angle", "distance"])
+def test_permutation_procrustes(kind, shape):
+    x, y = tensors(*shape)
+    assert torch.autograd.gradcheck(lambda a, b: repscope.permutation_procrustes(a, b, kind=kind), (x, y))
+
+
 @pytest.mark.parametrize("shape", [(9, 3, 2), (9, 2, 3), (9, 1, 1)], ids=str)
 def test_linear_regression(shape):
     x, y = tensors(*shape)

@@ -19,7 +19,18 @@ KERNELS = (Linear(), RBF(0.4), Laplace(1.0), Polynomial(3), Cosine())
 SCALE_FREE = [m for m in ALL if Invariance.ISOTROPIC_SCALING in m.facts.invariances_x & m.facts.invariances_y]
 
 
-SCALED = ("cka", "cca", "svcca", "pwcca", "linear_regression", "procrustes", "angular_cka", "shape_distance")
+SCALED = (
+    "cka",
+    "cca",
+    "svcca",
+    "pwcca",
+    "linear_regression",
+    "procrustes",
+    "angular_cka",
+    "shape_distance",
+    "aligned_cosine",
+    "permutation_procrustes",
+)
 
 
 def as_numpy(x):

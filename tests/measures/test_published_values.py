@@ -88,6 +88,19 @@ def test_the_similarity_repository_on_shape_metrics(repository):
         np.testing.assert_allclose(repscope.shape_distance(*repository, alpha=0.0), 0.47322087985030586, rtol=1e-12)
 
 
+def test_the_similarity_repository_on_permutations_and_aligned_cosines(repository):
+    # netrep's PermutationMetric, angle and Euclidean; aligned cosine: centred (llm_repsim) and, by ReSi, not centred.
+    np.testing.assert_allclose(repscope.permutation_procrustes(*repository), 1.2298287595147774, rtol=1e-13)
+    distance = repscope.permutation_procrustes(*repository, kind="distance")
+    np.testing.assert_allclose(distance, 9.066236076125277, rtol=1e-13)
+    np.testing.assert_allclose(repscope.aligned_cosine(*repository), 0.7205820248107223, rtol=1e-12)
+    x, y = repository
+    left, _, right = np.linalg.svd(x.T @ y)
+    aligned = x @ left @ right
+    cosines = (aligned * y).sum(axis=1) / np.linalg.norm(aligned, axis=1) / np.linalg.norm(y, axis=1)
+    np.testing.assert_allclose(cosines.mean(), 0.9284614848625562, rtol=1e-12)
+
+
 def test_the_similarity_repository_on_cca(repository):
     # n = 30 < p + q = 50: the table's own inputs force 21 of the 25 correlations to 1.
     with pytest.warns(RankWarning, match="n = 30 examples are too few for p = 25 and q = 25"):

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.reference import angular, cca, dependence, gulp, hsic, neighbors, regression, rsa, shape, whitening
+from tests.reference import (
+    aligned,
+    angular,
+    cca,
+    dependence,
+    gulp,
+    hsic,
+    matching,
+    neighbors,
+    regression,
+    rsa,
+    shape,
+    whitening,
+)
 
 REFERENCES: Mapping[str, Callable[..., float]] = {
     "cka": hsic.cka,
@@ -16,6 +29,8 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "procrustes": shape.procrustes,
     "shape_distance": whitening.shape_distance,
     "angular_cka": angular.angular_cka,
+    "aligned_cosine": aligned.aligned_cosine,
+    "permutation_procrustes": matching.permutation_procrustes,
     "canonical_ridge": cca.canonical_ridge,
     "gulp": gulp.gulp,
     "distance_correlation": dependence.distance_correlation,

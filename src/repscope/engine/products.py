@@ -26,6 +26,7 @@ import numpy as np
 from repscope.engine.threads import can_limit_blas, cores, one_blas_thread, pool
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, widest_float
+from repscope.measures._arrays import to_numpy as to_numpy
 
 Route = Literal["numpy", "slices", "torch", "blocks"]
 
@@ -250,12 +251,3 @@ def promoted(x: Array) -> Array:
         return x
     xp = array_api_compat.array_namespace(x)
     return xp.astype(x, xp.float32 if str(x.dtype) in ("float16", "bfloat16") else widest_float(xp, x))
-
-
-def to_numpy(x: Array) -> Any:
-    """A small result as a float64 numpy array, from any device."""
-    if array_api_compat.is_torch_array(x):
-        return x.detach().cpu().double().numpy()  # in this order: some devices have no double precision
-    if array_api_compat.is_cupy_array(x):
-        x = x.get()
-    return np.asarray(x, dtype=np.float64)

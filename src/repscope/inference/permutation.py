@@ -22,6 +22,7 @@ from repscope.measures._arrays import Array
 from repscope.measures._decomposition import Decomposition
 from repscope.measures.cca import PWCCAState
 from repscope.measures.hsic import HSICState
+from repscope.measures.matching import Units
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.measures.neighbors import Neighborhoods
 from repscope.measures.regression import RegressionState
@@ -124,7 +125,7 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
         return replace(state, left=_taken(state.left, order))
     if isinstance(state, PWCCAState | RegressionState):
         return replace(state, decomposition=permuted(state.decomposition, order))
-    if isinstance(state, ProcrustesState):
+    if isinstance(state, ProcrustesState | Units):
         return replace(state, features=_taken(state.features, order))
     if isinstance(state, HSICState):
         features, squares, gram = (None if z is None else _taken(z, order) for z in _by_example(state))

@@ -286,6 +286,15 @@ def number(x: Array) -> float:
     return float(detached(x))
 
 
+def to_numpy(x: Array) -> Any:
+    """A small result as a float64 numpy array, from any device."""
+    if array_api_compat.is_torch_array(x):
+        return x.detach().cpu().double().numpy()  # in this order: some devices have no double precision
+    if array_api_compat.is_cupy_array(x):
+        x = x.get()
+    return np.asarray(x, dtype=np.float64)
+
+
 def detached(x: Array) -> Array:
     """The values of ``x``, cut from the automatic-differentiation graph."""
     if array_api_compat.is_torch_array(x):

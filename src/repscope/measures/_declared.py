@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from repscope.measures import cca, gulp, local_alignment, neighbors, regression, rsa, shape, whitening
+from repscope.measures import cca, gulp, local_alignment, matching, neighbors, regression, rsa, shape, whitening
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 from repscope.measures.measure import Facts, Invariance
@@ -17,6 +17,7 @@ _ORTHOGONAL = frozenset({Invariance.PERMUTATION, Invariance.ORTHOGONAL})
 _TRANSLATION = frozenset({Invariance.TRANSLATION})
 _SCALING = frozenset({Invariance.ISOTROPIC_SCALING})
 _SHAPE = _ORTHOGONAL | _TRANSLATION | _SCALING
+_UNITS = frozenset({Invariance.PERMUTATION}) | _TRANSLATION
 
 
 def _same(
@@ -124,6 +125,18 @@ def shape_distance_facts(options: Mapping[str, Any]) -> Facts:
 
 def angular_cka_facts(options: Mapping[str, Any]) -> Facts:
     return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
+
+
+def aligned_cosine_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("similarity", -1.0, 1.0, _SHAPE)
+
+
+def permutation_procrustes_facts(options: Mapping[str, Any]) -> Facts:
+    kind = options["kind"]
+    matching.check_kind(kind)
+    if kind == "distance":
+        return _same("distance", 0.0, math.inf, _UNITS)
+    return _same("distance", 0.0, math.pi, _UNITS | _SCALING)
 
 
 def dependence_facts(options: Mapping[str, Any]) -> Facts:

@@ -1,0 +1,164 @@
+"""Matching unit to unit: what two representations share in the axes that they happen to have.
+
+Rotations, to which most other measures are blind, change these values. The assignments are exact, by scipy's solver of
+the assignment problem, in double precision wherever the library has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import array_api_compat
+import numpy as np
+import numpy.typing as npt
+
+from repscope.errors import InputError, MissingExtraError
+from repscope.measures._arrays import (
+    Array,
+    center_and_scale,
+    check_pair,
+    detached,
+    frobenius_squared,
+    in_one_type,
+    number,
+    to_numpy,
+    undefined,
+    widest_float,
+)
+from repscope.measures._messages import check_choice
+
+PermutationKind: TypeAlias = Literal["angle", "distance"]
+Assignment: TypeAlias = Literal["hard", "soft"]
+Indices: TypeAlias = "npt.NDArray[np.intp]"
+
+MOST_UNITS = 8192
+"""Width of the widest layer that is matched: an assignment takes its cube of steps."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of one layer.
+
+    Attributes:
+        features: Centred features (n, p) over ``scale``, in the widest float.
+        scale: A power of two near the largest entry, in units of x.
+        norm: ‖features‖_F.
+    """
+
+    features: Array
+    scale: float
+    norm: Array
+
+
+def prepare(x: Array) -> Units:
+    """Centre the units of one checked representation (n, p)."""
+    xp = array_api_compat.array_namespace(x)
+    features, scale = center_and_scale(xp, xp.astype(x, widest_float(xp, x), copy=False))
+    return Units(features, scale, xp.sqrt(frobenius_squared(xp, features)))
+
+
+def score_permutation(state_x: Units, state_y: Units, *, kind: PermutationKind = "angle") -> Array:
+    """Permutation Procrustes of two prepared layers."""
+    if kind == "angle" and (nan := _constant("permutation_procrustes", state_x, state_y)) is not None:
+        return nan
+    xp = array_api_compat.array_namespace(state_x.features)
+    x, y = in_one_type(xp, state_x.features, state_y.features)
+    rows, columns = assignment("permutation_procrustes", detached(x.T @ y))
+    left_x, left_y = (_others(k, taken) for k, taken in ((x.shape[1], rows), (y.shape[1], columns)))
+    # Units in the order of their matches; those of the wider side that are left over are matched with zeros.
+    x, rest_x, y, rest_y = _take(x, rows), _take(x, left_x), _take(y, columns), _take(y, left_y)
+    weight_x, weight_y = (1.0 / state_x.norm, 1.0 / state_y.norm) if kind == "angle" else (1.0, 1.0)
+    if kind == "distance":
+        scale = max(state_x.scale, state_y.scale)
+        weight_x, weight_y = state_x.scale / scale, state_y.scale / scale
+    x, y = x * weight_x, y * weight_y
+    rest = frobenius_squared(xp, rest_x * weight_x) + frobenius_squared(xp, rest_y * weight_y)
+    difference = xp.sqrt(frobenius_squared(xp, x - y) + rest)
+    if kind == "distance":
+        return difference * scale
+    # The arc cosine loses half of the digits near 0 and π; the half-angle form does not.
+    return 2.0 * xp.atan2(difference, xp.sqrt(frobenius_squared(xp, x + y) + rest))
+
+
+def assignment(function: str, benefit: Array) -> tuple[Indices, Indices]:
+    """The pairs (row, column) of largest total benefit (p, q), each row and column in one pair at most."""
+    p, q = benefit.shape
+    if max(p, q) > MOST_UNITS:
+        raise InputError(
+            f"{function}: x and y must have at most {MOST_UNITS} units to be matched, got {p} and {q}. Draw some of "
+            "them, or pool feature maps to one number a channel."
+        )
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise MissingExtraError(function, "scipy", "measures") from None
+    rows, columns = linear_sum_assignment(to_numpy(benefit), maximize=True)
+    return np.asarray(rows), np.asarray(columns)
+
+
+def _others(count: int, taken: Indices) -> Indices:
+    return np.setdiff1d(np.arange(count), taken)
+
+
+def _take(x: Array, columns: Indices) -> Array:
+    xp = array_api_compat.array_namespace(x)
+    return xp.take(x, xp.asarray(columns, device=array_api_compat.device(x)), axis=1)
+
+
+def _constant(function: str, state_x: Units, state_y: Units) -> Array | None:
+    """NaN, with a warning, where one of the layers is constant."""
+    for name, state in (("x", state_x), ("y", state_y)):
+        if number(state.norm) == 0.0:
+            return undefined(function, f"all rows of {name} are equal (0/0).", state.norm)
+    return None
+
+
+def check_kind(kind: str) -> None:
+    """Refuse an unknown kind of permutation Procrustes."""
+    check_choice("permutation_procrustes", "kind", kind, ("angle", "distance"))
+
+
+def permutation_procrustes(x: Array, y: Array, *, kind: PermutationKind = "angle") -> Array:
+    """Procrustes with permutations in the place of rotations: how far apart after the best matching of units.
+
+    Over all permutations P of the units of centred X and Y,
+
+    - ``"angle"``: min arccos(⟨X, YP⟩ / (‖X‖_F ‖Y‖_F));
+    - ``"distance"``: min ‖X − YP‖_F, in units of the features.
+
+    Widths may differ: the narrower side is padded with zeros, so the units of the wider one that are left over are
+    matched with zeros. Every unit of the narrower side is matched, even with a unit that it is anticorrelated with: the
+    angle may exceed π/2.
+
+    Range: [0, π] for the angle, [0, ∞) for the distance. Invariances: permutation of units and translation; isotropic
+    scaling for the angle; no rotation. Symmetric. A metric between layers of one width. Between layers of different
+    widths it is none, since the padding depends on the pair: with y = −x and z = (x, −x), x and y are at π, and each
+    of them is at π/4 from z.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        kind: See above.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where a representation is constant (not for
+        ``"distance"``). Torch gradients flow through it with the matching held fixed, except at 0.
+
+    Raises:
+        InputError: For arrays that do not match, more than 8192 units, too few examples, or NaN and infinity.
+        MissingExtraError: Without scipy.
+
+    References:
+        Williams et al. 2021 (permutations as the group of a shape metric).
+
+    Example:
+        >>> import numpy as np
+        >>> np.random.seed(0)
+        >>> x, y = np.random.uniform(size=(30, 25)), np.random.uniform(size=(30, 25))
+        >>> round(float(permutation_procrustes(x, y)), 10)
+        1.2298287595
+    """
+    check_kind(kind)
+    x, y = check_pair("permutation_procrustes", x, y)
+    return score_permutation(prepare(x), prepare(y), kind=kind)

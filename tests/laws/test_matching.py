@@ -1,0 +1,101 @@
+"""Matchings of units: against all of them, their metrics and where these end, their digits near 0."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import repscope
+from repscope import InputError
+from repscope.measures import matching
+from tests.measures.examples import NARROW, WIDE, pair
+
+
+def centered(x):
+    return x - x.mean(axis=0)
+
+
+def all_matchings(p, q):
+    """Every way to give each of p units another of q ≥ p."""
+    return (list(columns) for columns in itertools.permutations(range(q), p))
+
+
+@pytest.mark.parametrize("sizes", [(20, 1, 1), (20, 3, 3), (4, 4, 4), (20, 2, 5), (20, 5, 2), (6, 1, 5)], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_permutation_is_better(sizes, seed):
+    x, y = (centered(z) for z in pair(*sizes, seed=seed))
+    narrow, wide = (x, y) if x.shape[1] <= y.shape[1] else (y, x)
+    fits = [np.sum(narrow * wide[:, columns]) for columns in all_matchings(narrow.shape[1], wide.shape[1])]
+    angle = math.acos(max(fits) / np.linalg.norm(x) / np.linalg.norm(y))
+    np.testing.assert_allclose(repscope.permutation_procrustes(x, y), angle, rtol=1e-9)
+    squared = np.sum(x * x) + np.sum(y * y) - 2 * max(fits)
+    np.testing.assert_allclose(repscope.permutation_procrustes(x, y, kind="distance"), math.sqrt(squared), rtol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [*NARROW, *WIDE], ids=str)
+def test_permutations_are_rotations_and_there_are_others(sizes):
+    x, y = pair(*sizes)
+    for kind in ("angle", "distance"):
+        by_rotation = float(repscope.procrustes(x, y, kind=kind))
+        assert by_rotation <= float(repscope.permutation_procrustes(x, y, kind=kind)) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["angle", "distance"])
+def test_permutation_procrustes_is_a_metric_between_layers_of_one_width(kind):
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        p = rng.integers(1, 5)
+        shared = rng.normal(size=(12, p))
+        x, y, z = (shared * rng.integers(-1, 2) + 10.0 ** -rng.integers(0, 3) * rng.normal(size=(12, p)) for _ in "xyz")
+        xy, yz, xz = (float(repscope.permutation_procrustes(a, b, kind=kind)) for a, b in ((x, y), (y, z), (x, z)))
+        assert xz <= xy + yz + 1e-9
+        assert xy <= xz + yz + 1e-9
+        assert yz <= xy + xz + 1e-9
+        assert min(xy, yz, xz) > 0
+
+
+@pytest.mark.parametrize("kind", ["angle", "distance"])
+def test_between_layers_of_several_widths_it_is_none(kind):
+    # The padding depends on the pair: x must be matched with −x, but z has room for both.
+    x = np.array([[1.0], [-1.0], [0.0]])
+    z = np.concatenate([x, -x], axis=1) / math.sqrt(2)
+    apart, *halves = (float(repscope.permutation_procrustes(a, b, kind=kind)) for a, b in ((x, -x), (x, z), (z, -x)))
+    assert apart > sum(halves) + 0.1
+    if kind == "angle":
+        np.testing.assert_allclose([apart, *halves], [math.pi, math.pi / 4, math.pi / 4], rtol=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [-2, -10, -20, -30, -40])
+def test_permutation_procrustes_keeps_its_digits_near_0(exponent):
+    basis = np.linalg.qr(centered(np.random.default_rng(3).normal(size=(40, 2))))[0]
+    e = 2.0**exponent
+    # tan of the angle between (1, 1) and (1, 1 + e).
+    angle = math.atan2(e, 2 + e)
+    swapped = (basis * [1.0, 1.0 + e])[:, ::-1]
+    np.testing.assert_allclose(repscope.permutation_procrustes(basis, swapped), angle, rtol=1e-9, atol=1e-16)
+    distance = repscope.permutation_procrustes(3 * basis, 3 * swapped, kind="distance")
+    np.testing.assert_allclose(distance, 3 * e, rtol=1e-4, atol=1e-15)
+
+
+def test_more_units_than_can_be_matched_are_refused(monkeypatch):
+    x, y = pair(30, 4, 6)
+    monkeypatch.setattr(matching, "MOST_UNITS", 5)
+    words = "permutation_procrustes: x and y must have at most 5 units to be matched, got 4 and 6. Draw some of them"
+    with pytest.raises(InputError, match=words):
+        repscope.permutation_procrustes(x, y)
+    assert repscope.permutation_procrustes(x, y[:, :5]) > 0
+
+
+@pytest.mark.parametrize("shape", [(30, 4, 6), (30, 40, 6), (12, 30, 25)], ids=str)
+def test_aligned_cosine_weighs_examples_alike_and_procrustes_by_their_lengths(shape):
+    # Rows of one length on either side: then the mean cosine is the cosine of the Procrustes angle.
+    x, y = (centered(z) for z in pair(*shape))
+    for _ in range(200):  # to rows of length 1 with mean 0
+        x, y = (centered(z / np.linalg.norm(z, axis=1, keepdims=True)) for z in (x, y))
+    np.testing.assert_allclose(np.linalg.norm(x, axis=1), np.linalg.norm(x) / math.sqrt(len(x)), rtol=1e-9)
+    np.testing.assert_allclose(repscope.aligned_cosine(x, y), repscope.procrustes(x, y, kind="cosine"), rtol=1e-8)
+    stretched = x * np.linspace(1, 9, len(x))[:, None]
+    assert abs(repscope.aligned_cosine(stretched, y) - repscope.procrustes(stretched, y, kind="cosine")) > 1e-3
