@@ -67,9 +67,26 @@ def test_single_precision_agrees_with_double(measure: str, pairs: str, everywher
 def test_layer_and_feature_are_named(everywhere: bool) -> None:
     model = model_with(everywhere, torch.float32)
     result = compare(model, data=DATA, layers="residual", reduce="tokens", pairs="all")
-    found = [text for text in result.warnings if re.match(rf"layer 'h\.1': 1 feature \({FEATURE}\) reaches", text)]
+    text = (
+        rf"layer '(h\..)': 1 feature \({FEATURE}\) reaches \d+ times a typical activation \(also in 1 other: '(h\..)'\)"
+    )
+    found = [match for match in (re.match(text, warning) for warning in result.warnings) if match]
     assert len(found) == 1
-    assert "also in 1 other: 'h.2'" in found[0]  # which it flows on to
+    assert sorted(found[0].groups()) == ["h.1", "h.2"]  # which it flows on to
     facts = result.diagnostics["GPT2Model"]
     assert list(facts["h.1"]["massive_features"]) == [FEATURE]
     assert not facts["h.0"]["massive_features"]
+
+
+@pytest.mark.filterwarnings("ignore::repscope.errors.DegenerateInputWarning")  # the first layers are constant
+@pytest.mark.filterwarnings("ignore::repscope.errors.CaptureWarning")  # BERT does not call all of its modules
+def test_the_first_token_of_an_untrained_model_has_no_massive_feature() -> None:
+    torch.manual_seed(0)
+    model = language.bert(num_hidden_layers=3)
+    for batch in DATA:
+        batch["input_ids"][:, 0] = 1  # the same token, so that the layers hardly vary
+    result = compare(model, data=DATA, reduce="first", layers="encoder*", pairs="all")
+    facts = result.diagnostics["BertModel"].values()
+    assert min(one["largest_activation"] for one in facts if one["largest_activation"] is not None) < 20
+    assert not any(one["massive_features"] for one in facts)
+    assert not [text for text in result.warnings if "typical activation" in text]

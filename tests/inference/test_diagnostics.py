@@ -118,6 +118,17 @@ def test_sound_layers_raise_no_alarm(rng: np.random.Generator) -> None:
     assert warned(layers) == []
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-6, 1e-8])
+def test_layers_that_hardly_vary_have_no_massive_feature(noise: float, dtype: Any, rng: np.random.Generator) -> None:
+    """The first token of a language model, the same in all examples; the last of these is rounding in single."""
+    x = (rng.standard_normal(60) + noise * rng.standard_normal((300, 60))).astype(dtype)
+    assert warned({"hardly": x, "sound": cloud(rng, 300)}, pairs="all", kernel="linear") == []
+    assert massive_features(x) == ()
+    x[:, 7] += 400
+    assert massive_features(x) == (7,)
+
+
 @pytest.mark.parametrize("n", [8, 12, 30])
 def test_small_samples_raise_no_alarm(n: int, rng: np.random.Generator) -> None:
     assert warned({"a": rng.standard_normal((n, 40)), "b": cloud(rng, n, 10)}) == []
@@ -140,7 +151,7 @@ def defects(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, str]]:
         "dominant": (dominant, "comes from 2 of 300 examples (rows 17, 40)"),
         "translated": (translated, "of the examples lie apart from the others in one direction, 99% of"),
         "one direction": (one, "the first principal component holds"),
-        "massive": (massive, "1 feature (7) reaches"),
+        "massive": (massive, "1 feature (7) reaches 240 times a typical activation"),
         "dead": (dead, "90 of 120 features never change"),
         "blank": (blank, "in 20 of 300 examples all features are nearly equal"),
     }

@@ -47,10 +47,10 @@ def best_split(x: np.ndarray) -> tuple[float, float]:
 
 
 def largest_activation(x: np.ndarray) -> float:
-    """Largest distance of an activation from the median of the features' means, in the median of their deviations."""
-    deviations = [np.std(column) for column in x.T if np.std(column) > 0]
+    """Largest distance of an activation from the median of the features' means, over that of a typical feature."""
     typical = np.median([np.mean(column) for column in x.T])
-    return max(abs(value - typical) for row in x for value in row) / np.median(deviations)
+    usual = [np.sqrt(np.mean((column - typical) ** 2)) for column in x.T if np.std(column) > 0]
+    return max(abs(value - typical) for row in x for value in row) / np.median(usual)
 
 
 def repeated_examples(x: np.ndarray) -> int:

@@ -100,7 +100,7 @@ ALARMS = (
         lambda f: f.largest_activation or 0.0,
         lambda f: (
             f"{f.massive_count} feature{'s' if f.massive_count > 1 else ''} ({_listed(f.massive_features)}) "
-            f"reach{'' if f.massive_count > 1 else 'es'} {f.largest_activation:.0f} standard deviations"
+            f"reach{'' if f.massive_count > 1 else 'es'} {f.largest_activation:.0f} times a typical activation"
         ),
         "Products and distances follow such features: compare without them, or scale features first.",
     ),

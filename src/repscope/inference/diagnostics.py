@@ -25,9 +25,9 @@ from repscope.inference.spectrum import Spectrum, halving_shift
 from repscope.measures._arrays import Array, check_representation
 
 MASSIVE = 200.0
-"""Standard deviations of a typical feature that one reaches from a typical activation. Massive activations of language
-models reach 100 to 1,000 times the typical one and more (Sun et al. 2024); those of convolutional networks, trained or
-not, stay below 100.
+"""Times the distance of a typical feature from a typical value that one reaches. Massive activations of language models
+reach 100 to 1,000 times the typical one and more (Sun et al. 2024); those of convolutional networks, trained or not,
+stay below 100. A feature's distance, not its deviation alone: in a layer that hardly varies no feature stands out.
 """
 
 
@@ -50,10 +50,10 @@ class LayerDiagnostics:
         translation_share: Share of all variance between these two groups, where they are clearly apart; else 0.
         halving_shift: Moving a hundredth of the examples this far, in root mean square distances from the mean and
             along a direction of its own, halves the CKA of the layer with itself (after Davari et al. 2022).
-        massive_features: Indices of features that reach ``MASSIVE`` standard deviations of a typical one, largest
-            first, 16 at most; ``massive_count`` is their number.
+        massive_features: Indices of features that reach ``MASSIVE`` times a typical one, largest first, 16 at most;
+            ``massive_count`` is their number.
         massive_count: See ``massive_features``.
-        largest_activation: Largest distance of an activation from a typical one, in these standard deviations.
+        largest_activation: Largest distance of an activation from a typical value, over that of a typical feature.
         constant_features: Features with one value for all examples.
         repeated_examples: Examples that equal another one, up to rounding, the first of each kind not counted.
         blank_examples: Examples whose features are all nearly equal.
@@ -171,13 +171,13 @@ def _facts(observer: Observer, layer: LayerRecord) -> LayerDiagnostics:
 def massive_features(x: Array, *, threshold: float = MASSIVE) -> tuple[int, ...]:
     """Features that reach extreme values: massive activations (Sun et al. 2024).
 
-    A feature counts where one of its values lies ``threshold`` standard deviations of a typical feature (their median,
-    of those that vary) from a typical value (the median of the features' means). Such a feature decides products and
-    distances of examples alone; cosines and precision suffer even where it hardly varies.
+    A feature counts where one of its values lies ``threshold`` times as far from a typical value (the median of the
+    features' means) as a typical feature does (the median of their root mean squares, of those that vary). Such a
+    feature decides products and distances of examples alone; cosines and precision suffer even where it hardly varies.
 
     Args:
         x: Representation (n, p).
-        threshold: Standard deviations.
+        threshold: How many times.
 
     Returns:
         Indices of features, the most extreme first.
@@ -211,12 +211,14 @@ def _massive(layer: LayerRecord) -> tuple[float | None, Integers]:
 
 
 def _reach(mean: Floats, deviations: Floats, highest: Floats, lowest: Floats) -> Floats:
-    """Largest distance (p,) of each feature's values from a typical one, in a typical feature's deviations."""
-    varying = deviations[deviations > 0]
-    if not varying.size:
+    """Largest distance (p,) of each feature's values from a typical one, over that of a typical feature."""
+    varying = deviations > 0
+    if not varying.any():
         return np.zeros_like(deviations)
     centre = np.median(mean)
-    return np.maximum(highest - centre, centre - lowest) / np.median(varying)
+    usual = np.hypot(mean - centre, deviations)[varying]
+    reach: Floats = np.maximum(highest - centre, centre - lowest) / np.median(usual)
+    return reach
 
 
 def _beyond(reach: Floats, threshold: float) -> Integers:
