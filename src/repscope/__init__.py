@@ -4,6 +4,7 @@ Representations are matrices (examples, features). The measures take two of them
 """
 
 from repscope.architectures import Agreement, agreement
+from repscope.baselines import Baselines, baselines
 from repscope.compare import compare, compare_part, merge, plan_comparison, representations
 from repscope.comparison import Comparison, Match, load
 from repscope.errors import (
@@ -47,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "RBF",
     "Agreement",
+    "Baselines",
     "BestMatch",
     "CaptureError",
     "CaptureWarning",
@@ -73,6 +75,7 @@ __all__ = [
     "agreement",
     "aligned_cosine",
     "angular_cka",
+    "baselines",
     "canonical_correlations",
     "canonical_ridge",
     "cca",

@@ -7,8 +7,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from repscope.assembly import (
     OBSERVER,
     assemble,
@@ -33,18 +31,18 @@ from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram
-from repscope.inference.closed_form import pair_factors, pair_null
+from repscope.inference.closed_form import pair_null
 from repscope.inference.jackknife import Intervals
 from repscope.inference.moments import Null
 from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
-from repscope.inference.permutation import bytes_needed, draw_orders, permuted_products, permuted_scores
 from repscope.intervals import with_errors
 from repscope.measures._tiles import tileable
 from repscope.measures.kernels import Kernel, as_kernel, check_estimator
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Forward, Opened, open_activations
 from repscope.partials import PartialFile, read_partial
-from repscope.prepared import PreparedLayers
+from repscope.permuting import permuted_values
+from repscope.prepared import PreparedLayers, correspond
 from repscope.subjects import Subject
 
 _KEPT_SHARE = 0.9
@@ -68,6 +66,8 @@ class Job:
         precision: Of the products of activations.
         intervals: Whether standard errors are wanted: ``"auto"`` where they cost no further pass over the data; or
             the number of consecutive examples that are left out together.
+        corresponding: Of all models with all, score only layers of one name or at one place, and all those of the first
+            model with all those of the second; the others are NaN, where leaving them out saves work.
         observer: Keeps what diagnostics need of the activations as they go by.
     """
 
@@ -82,6 +82,7 @@ class Job:
     checkpoint: str | os.PathLike[str] | None
     precision: Precision = "auto"
     intervals: Intervals = "auto"
+    corresponding: bool = False
     observer: Observer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -144,27 +145,9 @@ class Job:
                 opened = opened.holding(held)
             if is_gram(measure):
                 opened = opened.as_given() if not tileable(_kernel(measure)) else opened
-            rows, columns = self._axes(opened.layers)
-            n, needed = opened.source.n, bytes_needed(opened.source.n, len(rows), len(columns))
-            if needed > opened.memory:
-                raise InputError(
-                    f"permutation_test: the Gram matrices of {n} examples must fit the memory budget, got "
-                    f"{needed / 1e9:.1f} GB for {opened.memory / 1e9:.1f} GB. Use fewer examples or layers, or the "
-                    "p values of compare, which need no matrices."
-                )
-            prepared = PreparedLayers(self.progress)
-            states = prepared.of(measure, opened.source, sorted({*rows, *columns}))
-            orders, complete = draw_orders(n, permutations, self.seed)
-            factors = pair_factors(measure, states, rows, columns)
-            orders = np.concatenate([np.arange(n)[None], orders])
-            if factors is not None:
-                everything = permuted_products(factors, orders)
-            else:
-                everything = permuted_scores(measure, states, opened.source.arrays, rows, columns, orders)
-            known = {**self._facts(measure, opened, None)["comparison"], "n": n}
-            # As they are scored, for the warnings; the numbers are those of the permutations, so that ties are exact.
-            scored = prepared.scores(measure, opened.source, states, rows, columns)
-            everything = np.where(np.isnan(scored), np.nan, everything)
+            axes, prepared = self._axes(opened.layers), PreparedLayers(self.progress)
+            everything, complete = permuted_values(measure, opened, axes, prepared, permutations, self.seed)
+            known = {**self._facts(measure, opened, None)["comparison"], "n": opened.source.n}
             result = Comparison(values=everything[0], **known)
         return with_warnings([result], [], [caught])[0], everything[1:], complete
 
@@ -460,7 +443,8 @@ class Job:
         source = opened.source
         rows, columns = self._axes(opened.layers)
         states = prepared.of(measure, source, sorted({*rows, *columns}))
-        values = prepared.scores(measure, source, states, rows, columns)
+        wanted = correspond(opened.layers) if self.corresponding else None
+        values = prepared.scores(measure, source, states, rows, columns, wanted)
         return values, pair_null(measure, states, rows, columns)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from repscope._progress import track
 from repscope.assembly import about, check_count
@@ -51,11 +52,17 @@ class PreparedLayers:
         states: Mapping[int, Any],
         rows: Sequence[int],
         columns: Sequence[int],
+        wanted: npt.NDArray[np.bool_] | None = None,
     ) -> Matrix:
-        """The scores of all pairs of prepared layers (rows, columns)."""
-        values = np.empty((len(rows), len(columns)))
+        """The scores of all pairs of prepared layers (rows, columns), or of those wanted, and NaN elsewhere."""
+        values = np.full((len(rows), len(columns)), np.nan)
         symmetric = measure.facts.symmetric and rows == columns
-        todo = [(r, c) for r in range(len(rows)) for c in range(len(columns)) if not symmetric or r <= c]
+        todo = [
+            (r, c)
+            for r in range(len(rows))
+            for c in range(len(columns))
+            if (not symmetric or r <= c) and (wanted is None or wanted[r, c])
+        ]
         for r, c in track(todo, f"Scoring {measure.id}", total=len(todo), show=self.progress):
             with about(f"{source.names[rows[r]]} × {source.names[columns[c]]}"):
                 values[r, c] = float(measure.score(states[rows[r]], states[columns[c]]))
@@ -69,3 +76,22 @@ class PreparedLayers:
         if layer not in self._decompositions:
             self._decompositions[layer] = decompose(source.arrays[layer])
         return measure.prepare(source.arrays[layer], decomposition=self._decompositions[layer])
+
+
+def correspond(layers: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:
+    """Which pairs of layers of all models (L, L) have one name or one place, or belong to the first two models.
+
+    The one layer of a model that has no more corresponds to all.
+
+    Args:
+        layers: Layer names of each model.
+    """
+    known = [
+        (model, place, name, len(names) == 1) for model, names in enumerate(layers) for place, name in enumerate(names)
+    ]
+
+    def alike(one: tuple[int, int, str, bool], other: tuple[int, int, str, bool]) -> bool:
+        first_two = {one[0], other[0]} == {0, 1}
+        return first_two or one[1] == other[1] or one[2] == other[2] or one[3] or other[3]
+
+    return np.array([[alike(one, other) for other in known] for one in known])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from repscope.compare import compare, representations
+from repscope.compare import compare
 from repscope.comparison import Comparison
 from repscope.errors import InputError, RepscopeWarning
 
@@ -126,18 +126,18 @@ def _rounded(number: float) -> int:
 def compare_sizes(
     a: Any, b: Any = None, *, data: Any = None, sizes: Sequence[int] | None = None, seed: int = 0, **settings: Any
 ) -> list[Comparison]:
-    """The same comparison on growing numbers of examples, from one pass over the data.
+    """The same comparison on growing numbers of examples, from one pass over the data: a shuffled loader is safe.
 
     Each sample holds the one before; together they show whether a score is that of the networks or of the sample.
     ``repscope.plot.sample_size`` draws them.
 
     Args:
-        a: A torch module with ``data``, or a mapping of layer names to arrays (n, p).
-        b: The second; None to compare within ``a``.
+        a: As for :func:`compare`. The activations of all examples must fit the memory.
+        b: As for :func:`compare`.
         data: What modules are run on.
         sizes: Numbers of examples; None: all, half of them, a quarter …, down to 16.
         seed: For the order in which examples are taken.
-        **settings: Further arguments of :func:`compare`; ``layers`` for both alike.
+        **settings: Further arguments of :func:`compare`.
 
     Returns:
         A comparison for each size, in rising order; of their warnings only those of the largest are given.
@@ -145,11 +145,8 @@ def compare_sizes(
     Raises:
         InputError: As for :func:`compare`, or a size is below 8 or above the number of examples.
     """
-    layers = settings.pop("layers", None)
-    given = [a] if b is None else [a, b]
-    names = ["a", "b"][: len(given)]
-    held = [x if isinstance(x, Mapping) else representations(x, data, layers) for x in given]
-    n = min(int(x.shape[0]) for part in held for x in part.values())
+    held = _held(a, b, data, settings)
+    n = min(int(x.shape[0]) for part in held.values() for x in part.values())
     wanted = sorted({n // 2**k for k in range(12) if n // 2**k >= 16} | {n}) if sizes is None else sorted(set(sizes))
     if not wanted or wanted[0] < _FEWEST or wanted[-1] > n:
         raise InputError(
@@ -159,9 +156,41 @@ def compare_sizes(
     found = []
     for size in wanted:
         rows = np.sort(order[:size])
-        parts = {name: {key: x[rows] for key, x in part.items()} for name, part in zip(names, held, strict=True)}
+        parts = {name: {key: x[rows] for key, x in part.items()} for name, part in held.items()}
         with warnings.catch_warnings():
             if size != wanted[-1]:
                 warnings.simplefilter("ignore", RepscopeWarning)
-            found.append(compare(*(parts[name] for name in names), **settings))
+            found.append(compare(*(parts.values() if b is not None else [parts]), **settings))
     return found
+
+
+def _held(a: Any, b: Any, data: Any, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Layer name to activations of each model, all models run on the same batches; takes settings of that away."""
+    from repscope.engine.plan import memory_budget
+    from repscope.engine.stream import ArraySource
+    from repscope.opened import open_activations
+    from repscope.sources import Keep
+    from repscope.subjects import resolve
+
+    subjects, _ = resolve(a, b, settings.pop("layers", None))
+    memory = settings.get("memory")
+    opened = open_activations(
+        subjects,
+        data,
+        settings.pop("forward", None),
+        reduce=settings.pop("reduce", "auto"),
+        batch_size=settings.pop("batch_size", 256),
+        memory=None if memory is None else memory_budget(memory),
+        identified=False,
+        progress=settings.get("progress"),
+    )
+    source = opened.source
+    if not isinstance(source, ArraySource):
+        keep = Keep(source, opened.memory, "compare_sizes")
+        source.stream(keep)
+        source = keep.source()
+    arrays = iter(source.arrays)
+    return {
+        subject.name: {name: next(arrays) for name in names}
+        for subject, names in zip(subjects, opened.layers, strict=True)
+    }

@@ -48,17 +48,17 @@ def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
         The subjects, and whether the first is compared with the second (otherwise all with all).
     """
     if b is None:
-        if isinstance(a, Mapping) and a and not _is_layers(a):
+        if isinstance(a, Mapping) and a and not is_layers(a):
             _check_models("layers", layers, [str(name) for name in a])
             return [_subject(value, str(name), _layers_of(layers, str(name))) for name, value in a.items()], False
         return [_subject(a, _name(a) or "model", layers)], False
     for argument, value in (("a", a), ("b", b)):
-        if isinstance(value, Mapping) and not _is_layers(value):
+        if isinstance(value, Mapping) and not is_layers(value):
             raise InputError(
                 f"compare: {argument} must be one model or its layers when both a and b are given, got a mapping of "
                 f"{len(value)} models. Pass all models in one mapping as a, and leave b out."
             )
-    first, second = _two_names(a, b)
+    first, second = two_names(a, b)
     if isinstance(layers, Mapping):
         _check_models("layers", layers, [first, second])
         pair = (_layers_of(layers, first), _layers_of(layers, second))
@@ -67,16 +67,18 @@ def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
     return [_subject(a, first, pair[0]), _subject(b, second, pair[1])], True
 
 
-def _is_layers(value: Mapping[str, Any]) -> bool:
+def is_layers(value: Mapping[str, Any]) -> bool:
     """Whether a mapping holds arrays (layers of one model) rather than models or mappings of arrays."""
-    return all(_is_array(item) for item in value.values())
+    return all(is_array(item) for item in value.values())
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of a library that the measures take."""
     return bool(array_api_compat.is_array_api_obj(value))
 
 
-def _is_module(value: Any) -> bool:
+def is_module(value: Any) -> bool:
+    """Whether a value is a torch module; torch is not loaded for the answer."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
@@ -95,15 +97,15 @@ def _layers_of(layers: Any, name: str) -> Any:
 
 
 def _subject(value: Any, name: str, layers: Any) -> Subject:
-    if _is_module(value):
+    if is_module(value):
         return Subject(name, model=value, layers=layers)
     if isinstance(value, str | os.PathLike):
         value = open_store(value) if Path(value).is_dir() else load_representations(value)
-    elif _is_array(value):
+    elif is_array(value):
         value = {name: value}
     if isinstance(value, Store):
         return Subject(name, store=value, layers=tuple(_chosen(value.names, layers, name)))
-    if isinstance(value, Mapping) and value and _is_layers(value):
+    if isinstance(value, Mapping) and value and is_layers(value):
         arrays = _select(value, layers, name)
         given = {str(key): str(x.dtype).removeprefix("torch.") for key, x in value.items()}
         return Subject(name, arrays=arrays, layers=layers, dtypes=tuple(dict.fromkeys(given[key] for key in arrays)))
@@ -154,10 +156,11 @@ def _name(value: Any) -> str | None:
         return Path(value).stem
     if isinstance(value, Store):
         return value.path.stem
-    return type(value).__name__ if _is_module(value) else None
+    return type(value).__name__ if is_module(value) else None
 
 
-def _two_names(a: Any, b: Any) -> tuple[str, str]:
+def two_names(a: Any, b: Any) -> tuple[str, str]:
+    """What the two subjects of a comparison are called, where they are given one by one."""
     first, second = _name(a) or "a", _name(b) or "b"
     return (first, second) if first != second else (f"{first} a", f"{second} b")
 

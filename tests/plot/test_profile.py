@@ -125,3 +125,28 @@ def test_it_draws_into_given_axes_one_line_after_the_other():
 def test_confidence_is_a_probability(confidence):
     with pytest.raises(InputError, match="same_layer: confidence must lie between 0 and 1"):
         same_layer(comparison(ridge(3)), confidence=confidence)
+
+
+def test_a_ceiling_and_floors_are_drawn():
+    ceiling = (np.array([0.8, 0.9, 0.95]), np.array([0.05, np.nan, 0.02]))
+    floors = {"untrained": [0.3, 0.2, -0.1], "inputs": [0.5, 0.1, 0.0]}
+    ax = same_layer(comparison(ridge(3)), ceiling=ceiling, floors=floors)
+    drawn = {line.get_label(): line for line in ax.lines[1:]}
+    assert list(drawn) == ["ceiling: other seeds", "floor: untrained", "floor: inputs"]
+    for label, heights in zip(drawn, (ceiling[0], *floors.values()), strict=True):
+        np.testing.assert_array_equal(drawn[label].get_ydata(), heights)
+    (band,) = ax.collections
+    assert vertical_span(band)[0] == pytest.approx((0.75, 0.85))
+    assert drawn["floor: untrained"].get_linestyle() != drawn["floor: inputs"].get_linestyle()
+    assert ax.get_ylim()[0] == pytest.approx(-0.12)
+
+
+def test_baselines_of_other_layers_are_refused():
+    with pytest.raises(
+        InputError, match=r"same_layer: ceiling must be one number for each of the 3 layers, got \(2,\)"
+    ):
+        same_layer(comparison(ridge(3)), ceiling=([0.8, 0.9], [0.1, 0.1]))
+    with pytest.raises(
+        InputError, match=r"same_layer: untrained must be one number for each of the 3 layers, got \(\)"
+    ):
+        same_layer(comparison(ridge(3)), floors={"untrained": 0.3})

@@ -6,6 +6,7 @@ batch by batch, :func:`representations` collects those of a whole data set, :fun
 
 from __future__ import annotations
 
+from repscope.capture.controls import Inputs, reinitialised
 from repscope.capture.data import Batches, batch_items, batches, fingerprint, model_inputs, move
 from repscope.capture.layers import Layers
 from repscope.capture.parts import PARTS
@@ -21,6 +22,7 @@ __all__ = [
     "REDUCTIONS",
     "Batches",
     "Capture",
+    "Inputs",
     "LayerInfo",
     "Layers",
     "Prepared",
@@ -33,6 +35,7 @@ __all__ = [
     "fingerprint",
     "model_inputs",
     "move",
+    "reinitialised",
     "representations",
     "write_store",
 ]

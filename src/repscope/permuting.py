@@ -1,0 +1,60 @@
+"""The scores of a comparison with the examples of one side in other orders, from activations in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from repscope.errors import InputError
+from repscope.inference.closed_form import pair_factors
+from repscope.inference.permutation import bytes_needed, draw_orders, permuted_products, permuted_scores
+from repscope.measures.measure import ConfiguredMeasure
+from repscope.opened import Opened
+from repscope.prepared import PreparedLayers
+
+
+def permuted_values(
+    measure: ConfiguredMeasure,
+    opened: Opened,
+    axes: tuple[Sequence[int], Sequence[int]],
+    prepared: PreparedLayers,
+    permutations: int,
+    seed: int,
+) -> tuple[npt.NDArray[np.float64], bool]:
+    """Scores of the examples as they are given, and of every order of those of the columns' layers.
+
+    Args:
+        measure: The measure.
+        opened: The activations, in memory.
+        axes: Indices of the layers on the rows and on the columns.
+        prepared: Of the layers, or empty.
+        permutations: How many orders are drawn.
+        seed: For the drawing.
+
+    Returns:
+        The scores (1 + K, rows, columns), as given first, NaN where they are; and whether these are all orders.
+
+    Raises:
+        InputError: What the permutations need does not fit the memory.
+    """
+    rows, columns = axes
+    n, needed = opened.source.n, bytes_needed(opened.source.n, len(rows), len(columns))
+    if needed > opened.memory:
+        raise InputError(
+            f"permutation_test: the Gram matrices of {n} examples must fit the memory budget, got "
+            f"{needed / 1e9:.1f} GB for {opened.memory / 1e9:.1f} GB. Use fewer examples or layers, or the "
+            "p values of compare, which need no matrices."
+        )
+    states = prepared.of(measure, opened.source, sorted({*rows, *columns}))
+    orders, complete = draw_orders(n, permutations, seed)
+    factors = pair_factors(measure, states, rows, columns)
+    orders = np.concatenate([np.arange(n)[None], orders])
+    if factors is not None:
+        found = permuted_products(factors, orders)
+    else:
+        found = permuted_scores(measure, states, opened.source.arrays, rows, columns, orders)
+    # Scored as they are too, for the warnings; the numbers are those of the permutations, so that ties are exact.
+    scored = prepared.scores(measure, opened.source, states, rows, columns)
+    return np.where(np.isnan(scored), np.nan, found), complete
