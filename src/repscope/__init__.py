@@ -29,6 +29,7 @@ from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
 from repscope.measures.dependence import distance_correlation, rv2
+from repscope.measures.descriptive import concentricity_difference, magnitude_difference, uniformity_difference
 from repscope.measures.gulp import gulp
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
@@ -38,6 +39,7 @@ from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity
 from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
 from repscope.measures.shape import procrustes
+from repscope.measures.shared_dimensions import eigenspace_overlap, ensd
 from repscope.measures.whitening import shape_distance
 from repscope.required import RequiredExamples, compare_sizes, required_examples
 from repscope.significance import BestMatch, PermutationTest, permutation_test
@@ -86,16 +88,20 @@ __all__ = [
     "compare_part",
     "compare_sizes",
     "compare_within",
+    "concentricity_difference",
     "configure",
     "cycle_knn",
     "deconfounded_cka",
     "diagnose",
     "distance_correlation",
+    "eigenspace_overlap",
+    "ensd",
     "gulp",
     "hsic",
     "jaccard_knn",
     "linear_regression",
     "load",
+    "magnitude_difference",
     "massive_features",
     "measures",
     "merge",
@@ -115,4 +121,5 @@ __all__ = [
     "second_order_cosine",
     "shape_distance",
     "svcca",
+    "uniformity_difference",
 ]

@@ -48,6 +48,8 @@ MEASURES: list[tuple[str, dict[str, Any]]] = [
     ("canonical_ridge", {"kappa_x": 2.0, "kappa_y": 0.5}),
     ("canonical_ridge", {"kappa_x": 2.0, "kappa_y": 0.5, "normalizer": "truncated"}),
     ("canonical_ridge", {"kappa_x": 0.0, "kappa_y": 3.0, "normalizer": "matched"}),
+    ("ensd", {}),
+    ("eigenspace_overlap", {}),
     ("gulp", {}),
     ("gulp", {"regularization": 0.0}),
 ]

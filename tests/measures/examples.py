@@ -19,7 +19,7 @@ NARROW = [(30, 4, 6), (30, 6, 4), (25, 5, 5), (20, 1, 1), (20, 1, 5), (20, 5, 1)
 WIDE = [(12, 30, 25), (12, 12, 12), (15, 20, 3), (15, 3, 20), (5, 7, 2)]
 """(n, p, q) with p or q ≥ n, for the measures that do not degenerate there."""
 
-CCA_LIKE = ("cca", "svcca", "pwcca", "linear_regression", "canonical_ridge", "gulp")
+CCA_LIKE = ("cca", "svcca", "pwcca", "linear_regression", "canonical_ridge", "gulp", "eigenspace_overlap")
 
 
 def needs_many_examples(measure: ConfiguredMeasure) -> bool:

@@ -15,8 +15,15 @@ from tests.measures.examples import ALL, label, pair
 
 X, Y = pair(30, 4, 6)
 CONSTANT = np.full((30, 4), 0.1)
-WITHOUT_RATIO = ("hsic", "procrustes(kind='distance')", "permutation_procrustes(kind='distance')")
-"""Measures that divide by nothing of the input: 0 and ‖Y‖ are their right answers."""
+WITHOUT_RATIO = (
+    "hsic",
+    "procrustes(kind='distance')",
+    "permutation_procrustes(kind='distance')",
+    "magnitude_difference",
+    "concentricity_difference",
+    "uniformity_difference",
+)
+"""Measures that divide by nothing that is 0 of constant layers: 0 and ‖Y‖, for example, are their right answers."""
 
 
 def divides(measure):

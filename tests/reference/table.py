@@ -9,6 +9,7 @@ from tests.reference import (
     angular,
     cca,
     dependence,
+    descriptive,
     gulp,
     hsic,
     matching,
@@ -16,6 +17,7 @@ from tests.reference import (
     regression,
     rsa,
     shape,
+    shared_dimensions,
     whitening,
 )
 
@@ -42,4 +44,9 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "second_order_cosine": neighbors.second_order_cosine,
     "cknna": neighbors.cknna,
     "cycle_knn": neighbors.cycle_knn,
+    "ensd": shared_dimensions.ensd,
+    "eigenspace_overlap": shared_dimensions.eigenspace_overlap,
+    "magnitude_difference": descriptive.magnitude_difference,
+    "concentricity_difference": descriptive.concentricity_difference,
+    "uniformity_difference": descriptive.uniformity_difference,
 }

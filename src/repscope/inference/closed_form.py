@@ -137,14 +137,17 @@ def _design(state: RegressionState, options: Mapping[str, Any]) -> tuple[Decompo
     design = state.decomposition
     if design.rank == 0 or options["regularization"] == 0:
         return _projector(design, options)
-    xp = array_api_compat.array_namespace(design.left)
-    return design, to_numpy(explained_shares(xp, design, options["regularization"]))
+    return design, to_numpy(explained_shares(design, options["regularization"]))
+
+
+def _variances(state: Decomposition, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
+    """XXᵀ / ‖X‖²."""
+    return state, to_numpy(state.variance_shares)
 
 
 def _target(state: RegressionState, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
     """XXᵀ / ‖X‖², of which regression explains a part."""
-    variances = to_numpy(state.decomposition.singular_values) ** 2
-    return state.decomposition, variances / variances.sum()
+    return _variances(state.decomposition, options)
 
 
 def _ridge_x(state: Decomposition, options: Mapping[str, Any]) -> tuple[Decomposition, Matrix]:
@@ -173,9 +176,7 @@ def _of_hat_matrices(
 
 
 def _hat(state: Decomposition, options: Mapping[str, Any]) -> Matrix:
-    found: Matrix = to_numpy(
-        hat_weights(array_api_compat.array_namespace(state.left), state, options["regularization"])
-    )
+    found: Matrix = to_numpy(hat_weights(state, options["regularization"]))
     return found
 
 
@@ -185,6 +186,14 @@ def _smaller_rank(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
 
 def _one(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
     return 1.0
+
+
+def _larger_rank(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
+    return max(a.size, b.size)
+
+
+def _inverse_participation(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
+    return float((a @ a) * (b @ b))
 
 
 def _ridge(a: Matrix, b: Matrix, options: Mapping[str, Any]) -> float:
@@ -198,6 +207,8 @@ _ROLES: Mapping[str, tuple[_Role, _Role, _Normalizer]] = {
     "cca": (_projector, _projector, _smaller_rank),
     "svcca": (_projector, _projector, _smaller_rank),
     "linear_regression": (_target, _design, _one),
+    "ensd": (_variances, _variances, _inverse_participation),
+    "eigenspace_overlap": (_projector, _projector, _larger_rank),
     "canonical_ridge": (_ridge_x, _ridge_y, _ridge),
 }
 """Measures of the form ⟨A, B⟩ / norm: what A is, what B is, and the norm from the weights of both."""

@@ -43,6 +43,26 @@ def _kernel_invariances(kernel: Kernel) -> frozenset[Invariance]:
     return invariances
 
 
+def ensd_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("similarity", 0.0, math.inf, _SHAPE)
+
+
+def eigenspace_overlap_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("similarity", 0.0, 1.0, _LINEAR)
+
+
+def magnitude_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("distance", 0.0, math.inf, _ORTHOGONAL)
+
+
+def concentricity_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("distance", 0.0, 2.0, _ORTHOGONAL | _SCALING)
+
+
+def uniformity_facts(options: Mapping[str, Any]) -> Facts:
+    return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION)
+
+
 def hsic_facts(options: Mapping[str, Any]) -> Facts:
     estimator = check_estimator("hsic", options["estimator"])
     low = 0.0 if estimator == "biased" else -math.inf

@@ -74,6 +74,13 @@ class Decomposition:
         """Whether the columns span every direction that n centred examples have, n − 1 of them."""
         return self.rank >= self.shape[0] - 1
 
+    @property
+    def variance_shares(self) -> Array:
+        """Variances (r,) along the principal components, 1 in total."""
+        xp = array_api_compat.array_namespace(self.left)
+        variances = self.singular_values**2
+        return variances / xp.sum(variances)
+
     def leading(self, kept: int) -> Decomposition:
         """The strongest components only."""
         if self.rotation is None:

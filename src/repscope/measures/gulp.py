@@ -34,7 +34,7 @@ def score(state_x: Decomposition, state_y: Decomposition, *, regularization: flo
     if regularization == 0:
         warn_if_forced("gulp", state_x, state_y)
     xp = array_api_compat.array_namespace(state_x.left)
-    a, b = hat_weights(xp, state_x, regularization), hat_weights(xp, state_y, regularization)
+    a, b = hat_weights(state_x, regularization), hat_weights(state_y, regularization)
     squared = xp.sum(a * a) + xp.sum(b * b) - 2.0 * xp.sum(a[:, None] * overlap(state_x, state_y) ** 2 * b[None, :])
     # Never negative but by rounding, of which the user's root would make NaN.
     return (squared + xp.abs(squared)) / 2.0

@@ -140,7 +140,7 @@ def score(state_x: RegressionState, state_y: RegressionState, *, regularization:
         return _cross_validated(xp, state_x.values, state_y.splits, regularization)
     energy = frobenius_squared(xp, x.singular_values)
     if regularization:
-        explained = xp.sqrt(explained_shares(xp, y, regularization))
+        explained = xp.sqrt(explained_shares(y, regularization))
         return frobenius_squared(xp, explained[:, None] * overlap(y, x) * x.singular_values) / energy
     n, q = y.shape
     if y.full:
@@ -157,16 +157,15 @@ def score(state_x: RegressionState, state_y: RegressionState, *, regularization:
     return frobenius_squared(xp, overlap(y, x) * x.singular_values) / energy
 
 
-def hat_weights(xp: Namespace, state: Decomposition, regularization: float) -> Array:
+def hat_weights(design: Decomposition, regularization: float) -> Array:
     """Eigenvalues λ_i / (λ_i + λ) (r,) of the hat matrix, for a design whose variances λ_i sum to 1."""
-    variances = state.singular_values**2
-    variances = variances / xp.sum(variances)
+    variances = design.variance_shares
     return variances / (variances + regularization)
 
 
-def explained_shares(xp: Namespace, design: Decomposition, regularization: float) -> Array:
+def explained_shares(design: Decomposition, regularization: float) -> Array:
     """Of a target along each direction of the design (r,) the share explained in the sample: 1 − (1 − a)²."""
-    weights = hat_weights(xp, design, regularization)
+    weights = hat_weights(design, regularization)
     return weights * (2.0 - weights)
 
 
@@ -177,7 +176,7 @@ def _cross_validated(xp: Namespace, target: Array, splits: tuple[Split, ...], re
         fitted = xp.take(target, split.inside, axis=0)
         mean = xp.mean(fitted, axis=0)
         asked = xp.take(target, split.outside, axis=0) - mean
-        weights = hat_weights(xp, split.design, regularization)
+        weights = hat_weights(split.design, regularization)
         predicted = (split.coordinates * weights) @ (split.design.basis.T @ (fitted - mean))
         residual = residual + frobenius_squared(xp, asked - predicted)
         total = total + frobenius_squared(xp, asked)
