@@ -72,6 +72,7 @@ def main() -> None:
             name = f"{side} × {side}"
             print(f"{name:<9} {size:5.2f} MB   {statistics.median(wall):7.2f} s   {statistics.median(busy):8.2f} s")
         browser.close()
+    print(f"asked: at most {LIMIT_BYTES / 1e6:g} MB and {LIMIT_SECONDS:g} s")
 
 
 if __name__ == "__main__":

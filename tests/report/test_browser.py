@@ -33,6 +33,8 @@ def test_a_click_fixes_a_pair_and_shows_what_is_known_of_it(visit, tmp_path):
     panel = page.locator("#pair")
     assert panel.locator(".score").inner_text() == f"{two().values[3, 4]:.3f}"
     assert panel.locator(".ranked .name").first.inner_text() == "layer2.conv1"
+    headings = panel.locator("h4").all_inner_texts()
+    assert headings[:2] == ["Best matches of layer2.conv1 in net b", "Best matches of layer2.conv2 in net a"]
     assert panel.locator(".spectrum .scatterlayer .trace").count() == 2
     assert "Participation ratio" in panel.inner_text()
     assert "Dominant rows" not in panel.inner_text()
@@ -41,6 +43,15 @@ def test_a_click_fixes_a_pair_and_shows_what_is_known_of_it(visit, tmp_path):
     assert panel.locator(".score").inner_text() == f"{two().values[3, 5]:.3f}"
     page.keyboard.press("Escape")
     assert "At a glance" in panel.inner_text()
+
+
+def test_a_p_value_too_small_for_single_precision_is_not_zero(visit, tmp_path):
+    p_values = np.full((6, 6), 0.2)
+    p_values[0, 0], p_values[1, 1] = 1e-300, 3e-8
+    page = visit(two(p_values=p_values).to_html(tmp_path / "r.html"))
+    for place, said in ((0, "< 1e−45"), (1, "3e−8"), (2, "0.200")):
+        page.mouse.click(*point(page, place, place))
+        assert f"p value\n{said}" in page.locator("#pair dl").inner_text()
 
 
 def test_search_order_and_threshold_change_what_is_shown(visit, tmp_path):

@@ -138,6 +138,16 @@ def test_the_bibtex_is_copied(visit, tmp_path):
     assert paste(page).startswith("@inproceedings{kornblith2019,")
 
 
+def test_printing_draws_what_was_not_looked_at_yet(visit, tmp_path):
+    page = visit(two().to_html(tmp_path / "r.html"))
+    last = page.locator("#scores tbody tr")
+    assert last.count() == 0
+    page.pdf()
+    assert last.count() == 36
+    assert page.locator("#depth-plot .scatterlayer .trace").count() >= 1
+    assert page.locator("#correspondence-plot .shapelayer path").count() == 6
+
+
 def test_play_goes_through_training_once_and_stops(visit, tmp_path):
     page = visit(report.write(tmp_path / "r.html", {step: two(n=step + 100) for step in (0, 50, 900)}))
     seen = []

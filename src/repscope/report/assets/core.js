@@ -157,7 +157,8 @@ function format(value, frame = currentFrame()) {
   return (bounded ? value.toFixed(3) : Number(value.toPrecision(4)).toString()).replace("-", "−");
 }
 
-const formatP = (p) => (p < 0.001 ? p.toExponential(0).replace("-", "−") : p.toFixed(3));
+// Single precision ends at 1e-45: what is below is 0 here, and no p value is.
+const formatP = (p) => (p === 0 ? "< 1e−45" : p < 0.001 ? p.toExponential(0).replace("-", "−") : p.toFixed(3));
 
 // An element with properties and children; text is always text, never HTML.
 function element(tag, properties = {}, ...children) {

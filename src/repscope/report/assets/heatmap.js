@@ -1,6 +1,6 @@
 // The heat map of layers by layers: hover, choose, zoom, sort, threshold.
 
-const MAP_MARGIN = { top: 14, bar: 76 };
+const MAP_MARGIN = { top: 30, bar: 76 }; // above the map is room for its buttons
 
 // Whether the controls leave a score in sight.
 function passes(frame, value, row, column, limits) {

@@ -23,9 +23,9 @@ const observer = new IntersectionObserver(
   { rootMargin: "40px" },
 );
 
-function drawStale() {
+function drawStale(everywhere = false) {
   for (const { id, draw } of VIEWS) {
-    if (stale.has(id) && near.has(id) && !byId(id).hidden) {
+    if (stale.has(id) && (everywhere || near.has(id)) && !byId(id).hidden) {
       stale.delete(id);
       draw();
     }
@@ -163,6 +163,7 @@ function connect() {
   document.querySelectorAll("button.copy").forEach((button) =>
     button.addEventListener("click", () => copyText(button.closest(".copyable").querySelector("pre").textContent, button)),
   );
+  window.addEventListener("beforeprint", () => drawStale(true));
   let resizing = 0;
   window.addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(refresh, 150); });
 }
