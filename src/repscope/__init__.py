@@ -31,6 +31,7 @@ from repscope.measures.cka import cka
 from repscope.measures.dependence import distance_correlation, rv2
 from repscope.measures.descriptive import concentricity_difference, magnitude_difference, uniformity_difference
 from repscope.measures.gulp import gulp
+from repscope.measures.heat_trace import imd
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
 from repscope.measures.local_alignment import cknna, cycle_knn
@@ -98,6 +99,7 @@ __all__ = [
     "ensd",
     "gulp",
     "hsic",
+    "imd",
     "jaccard_knn",
     "linear_regression",
     "load",

@@ -11,6 +11,7 @@ from tests.reference import (
     dependence,
     descriptive,
     gulp,
+    heat_trace,
     hsic,
     matching,
     neighbors,
@@ -49,4 +50,5 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "magnitude_difference": descriptive.magnitude_difference,
     "concentricity_difference": descriptive.concentricity_difference,
     "uniformity_difference": descriptive.uniformity_difference,
+    "imd": heat_trace.imd,
 }

@@ -21,10 +21,9 @@ from repscope.inference.closed_form import Factors
 from repscope.measures._arrays import Array
 from repscope.measures._decomposition import Decomposition
 from repscope.measures.cca import PWCCAState
-from repscope.measures.descriptive import Statistic
 from repscope.measures.hsic import HSICState
 from repscope.measures.matching import Units
-from repscope.measures.measure import ConfiguredMeasure
+from repscope.measures.measure import ConfiguredMeasure, Unpaired
 from repscope.measures.neighbors import Neighborhoods
 from repscope.measures.regression import RegressionState
 from repscope.measures.shape import ProcrustesState
@@ -131,7 +130,7 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
     if isinstance(state, HSICState):
         features, squares, gram = (None if z is None else _taken(z, order) for z in _by_example(state))
         return replace(state, features=features, squares=squares, gram=None if gram is None else _taken(gram.T, order))
-    if isinstance(state, Statistic):
+    if isinstance(state, Unpaired):
         return state
     if isinstance(state, Neighborhoods):
         squares = {f.name: getattr(state, f.name) for f in fields(state) if f.name in _OF_PAIRS}

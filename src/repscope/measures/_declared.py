@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from repscope.measures import cca, gulp, local_alignment, matching, neighbors, regression, rsa, shape, whitening
+from repscope.measures import (
+    cca,
+    gulp,
+    heat_trace,
+    local_alignment,
+    matching,
+    neighbors,
+    regression,
+    rsa,
+    shape,
+    whitening,
+)
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
 from repscope.measures.measure import Facts, Invariance
@@ -61,6 +72,11 @@ def concentricity_facts(options: Mapping[str, Any]) -> Facts:
 
 def uniformity_facts(options: Mapping[str, Any]) -> Facts:
     return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION)
+
+
+def imd_facts(options: Mapping[str, Any]) -> Facts:
+    fewest = heat_trace.check_options(options)
+    return _same("distance", 0.0, heat_trace.largest(), _SHAPE, minimum_examples=fewest)
 
 
 def hsic_facts(options: Mapping[str, Any]) -> Facts:

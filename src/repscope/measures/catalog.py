@@ -20,6 +20,7 @@ from repscope.measures import (
     dependence,
     descriptive,
     gulp,
+    heat_trace,
     hsic,
     local_alignment,
     matching,
@@ -438,6 +439,20 @@ CATALOG: Mapping[str, Measure] = {
             variants=({},),
             cost="n²(p + q) multiplications",
             references=("Wang & Isola 2020", "Klabunde et al. 2024, ReSi"),
+        ),
+        Measure(
+            id="imd",
+            title="Multi-scale intrinsic distance",
+            formula="10⁶ max_t e^{−2(t+1/t)} |h_x(t) − h_y(t)|, h(t) = (1/n) Σ_i e^{−tλ_i}, λ_i of the graph",
+            function=heat_trace.imd,
+            prepare=heat_trace.prepare,
+            score=heat_trace.score,
+            prepare_options={"k": 5},
+            score_options={},
+            facts=declared.imd_facts,
+            variants=({"k": 2},),
+            cost="n²(p + q) and n³ multiplications a layer, 256 numbers a pair; n to 5,000",
+            references=("Tsitsulin et al. 2020",),
         ),
     )
 }

@@ -13,10 +13,11 @@ import array_api_compat
 
 from repscope.measures._arrays import Array, center, check_pair, number, undefined, widest_float
 from repscope.measures.kernels import Cosine, squared_distances
+from repscope.measures.measure import Unpaired
 
 
 @dataclass(frozen=True)
-class Statistic:
+class Statistic(Unpaired):
     """What describes one layer.
 
     Attributes:

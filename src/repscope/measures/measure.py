@@ -59,6 +59,10 @@ class Facts:
         return None if self.metric_through is None else f"{self.metric_through} of the score"
 
 
+class Unpaired:
+    """A prepared layer of a measure to which the order of the examples means nothing."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One row of the catalogue.
