@@ -7,6 +7,7 @@ from repscope.architectures import Agreement, agreement
 from repscope.baselines import Baselines, baselines
 from repscope.compare import compare, compare_part, merge, plan_comparison, representations
 from repscope.comparison import Comparison, Match, load
+from repscope.differences import Difference, difference
 from repscope.errors import (
     CaptureError,
     CaptureWarning,
@@ -61,6 +62,7 @@ __all__ = [
     "Deconfounded",
     "DegenerateInputWarning",
     "DiagnosticWarning",
+    "Difference",
     "FileFormatError",
     "InputError",
     "Kernel",
@@ -94,6 +96,7 @@ __all__ = [
     "cycle_knn",
     "deconfounded_cka",
     "diagnose",
+    "difference",
     "distance_correlation",
     "eigenspace_overlap",
     "ensd",

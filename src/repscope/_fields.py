@@ -28,6 +28,21 @@ def matrix(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
             f"Comparison: {name} must have the shape (row layers, column layers) = {shape} and no empty "
             f"axis, got {given.shape}. Give one name a row and one a column."
         )
+    return _kept(given)
+
+
+def replicates(value: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Scores of this shape without some of the examples each, two at least, as a read-only copy."""
+    given = np.asarray(value)
+    if given.dtype.kind not in "fiub" or given.ndim != 3 or given.shape[1:] != shape or len(given) < 2:
+        raise InputError(
+            f"Comparison: replicates must be real numbers of the shape (replicates, {shape[0]}, {shape[1]}), got "
+            f"{given.dtype} of {given.shape}. Take them from repscope.compare(replicates=True)."
+        )
+    return _kept(given)
+
+
+def _kept(given: np.ndarray) -> np.ndarray:
     kept: np.ndarray = np.array(given, dtype=np.float64, order="C")
     kept.flags.writeable = False
     return kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
+from uuid import uuid4
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
@@ -42,6 +43,7 @@ def compare(
     checkpoint: str | os.PathLike[str] | None = None,
     precision: str = "auto",
     intervals: str | bool | int = "auto",
+    replicates: bool = False,
     **options: Any,
 ) -> Comparison | dict[str, Comparison]:
     """Compare the layers of networks, every layer with every other.
@@ -79,6 +81,8 @@ def compare(
         intervals: Jackknife standard errors of HSIC and CKA in ``standard_errors``; see :meth:`Comparison.interval`.
             ``"auto"``: where they cost no further pass over the data; True: or an error that says why not; False: none;
             a number: leave out so many consecutive examples at a time, where these belong together.
+        replicates: Keep the scores without these examples, for :func:`repscope.difference`; or an error that says why
+            they cannot be had.
         **options: Further options of the measure, such as ``summary="mean"``.
 
     Returns:
@@ -122,6 +126,7 @@ def compare(
         checkpoint=checkpoint,
         precision=precision,
         intervals=intervals,
+        replicates=replicates,
         **options,
     )
     results = job.run(measures, data, forward)
@@ -151,6 +156,8 @@ def compare_part(
     """
     from repscope.engine.partial import Shard
 
+    if settings.get("replicates"):
+        raise InputError("compare_part: replicates must be left out, got True. Only the whole comparison has them.")
     job, measures, data, forward = _settle(a, b, **{"pairs": "all", **settings, "checkpoint": path})
     job.run_part(measures, data, forward, Shard(shard[0] - 1, shard[1]))
 
@@ -232,6 +239,7 @@ def _settle(
     checkpoint: str | os.PathLike[str] | None = None,
     precision: str = "auto",
     intervals: str | bool | int = "auto",
+    replicates: bool = False,
     **options: Any,
 ) -> tuple[Job, list[ConfiguredMeasure], Any, Callable[..., Any] | None]:
     """The arguments of :func:`compare`, checked and settled."""
@@ -255,6 +263,9 @@ def _settle(
         raise InputError(f"compare: pairs must be 'auto', 'all' or 'batch', got {pairs!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"compare: batch_size must be a positive whole number, got {batch_size!r}.")
+    settled = check_intervals("compare", intervals)
+    if replicates and settled is False:
+        raise InputError("compare: intervals must be left out with replicates=True, got False, which asks for none.")
     subjects, against = resolve(a, b, layers)
     job = Job(
         subjects=subjects,
@@ -267,7 +278,8 @@ def _settle(
         progress=progress,
         checkpoint=checkpoint,
         precision=check_precision(precision),
-        intervals=check_intervals("compare", intervals),
+        intervals=True if replicates and settled == "auto" else settled,
+        examples=uuid4().hex if replicates else None,
     )
     return job, measures, data, forward
 

@@ -84,6 +84,8 @@ class Comparison:
         null_sd: standard deviation of each score under the null, or None.
         p_values: p value of each score under the null, or None.
         standard_errors: standard error of each score over the sampling of examples, or None.
+        replicates: ``(replicates, rows, columns)`` scores without some of the examples each, or None; for
+            :func:`repscope.difference`.
         created: ISO 8601 time.
 
     Raises:
@@ -111,6 +113,7 @@ class Comparison:
     null_sd: np.ndarray | None = None
     p_values: np.ndarray | None = None
     standard_errors: np.ndarray | None = None
+    replicates: np.ndarray | None = None
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def __post_init__(self) -> None:
@@ -121,6 +124,8 @@ class Comparison:
         for name in STATISTICS:
             if getattr(self, name) is not None:
                 _set(self, name, _fields.matrix(name, getattr(self, name), shape))
+        if self.replicates is not None:
+            _set(self, "replicates", _fields.replicates(self.replicates, shape))
         for axis in ("row", "column"):
             _fields.check_labels(axis, getattr(self, f"{axis}_layers"), getattr(self, f"{axis}_models"))
         for name in ("conventions", "versions", "seeds", "details", "diagnostics"):
@@ -181,6 +186,11 @@ class Comparison:
         return {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
 
     @property
+    def _kept(self) -> dict[str, np.ndarray]:
+        """All arrays that a file holds."""
+        return self.arrays | ({} if self.replicates is None else {"replicates": self.replicates})
+
+    @property
     def within_chance(self) -> np.ndarray | None:
         """Which scores chance alone explains, those with p > 0.05, or None without p values.
 
@@ -210,7 +220,7 @@ class Comparison:
     @property
     def facts(self) -> dict[str, Any]:
         """Every field that is not an array of scores, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*_ARRAYS, "replicates")}
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -245,7 +255,7 @@ class Comparison:
         )
 
     def _take(self, rows: list[int], columns: list[int]) -> Comparison:
-        part: dict[str, Any] = {name: array[np.ix_(rows, columns)] for name, array in self.arrays.items()}
+        part: dict[str, Any] = {name: array[..., rows, :][..., columns] for name, array in self._kept.items()}
         for axis, index in (("row", rows), ("column", columns)):
             for name in (f"{axis}_layers", f"{axis}_models"):
                 part[name] = tuple(getattr(self, name)[i] for i in index)
@@ -347,7 +357,7 @@ class Comparison:
         return form(self, "Comparison.to_dataframe")
 
     def to_json(self) -> str:
-        """Everything as strict JSON for scripts: NaN becomes null, infinities ``"inf"`` and ``"-inf"``."""
+        """Everything but replicates as strict JSON: NaN becomes null, infinities ``"inf"`` and ``"-inf"``."""
         arrays = {name: array.tolist() for name, array in self.arrays.items()}
         return json.dumps(_container.portable(self.facts | arrays), allow_nan=False)
 
@@ -391,7 +401,7 @@ class Comparison:
             name=FORMAT_NAME,
             version=FORMAT_VERSION,
             facts=self.facts,
-            arrays=self.arrays,
+            arrays=self._kept,
         )
 
     # -- identity and printing -----------------------------------------------------------------------------
@@ -400,7 +410,7 @@ class Comparison:
         """Whether every field is the same, arrays bit by bit (NaN equals NaN, -0.0 differs from 0.0)."""
         if not isinstance(other, Comparison):
             return False
-        mine, theirs = self.arrays, other.arrays
+        mine, theirs = self._kept, other._kept
         return (
             _container.dumps(self.facts) == _container.dumps(other.facts)
             and mine.keys() == theirs.keys()

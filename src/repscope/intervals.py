@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from repscope.comparison import Comparison
+from repscope.engine.accumulate import Matrix
 from repscope.engine.partial import Partial
 from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
@@ -27,6 +28,7 @@ def with_errors(
     tiles: Sequence[LayerTiles] | None,
     partials: Sequence[Partial],
     axes: tuple[list[int], list[int]],
+    examples: str | None = None,
 ) -> Comparison:
     """An exact result of HSIC or CKA with its standard errors, or with the reason why there are none.
 
@@ -38,6 +40,7 @@ def with_errors(
         tiles: Of each layer how activations became entries or features in the sums.
         partials: The sums.
         axes: Indices of the layers on the rows and on the columns.
+        examples: What the examples are called where the replicates are kept; None: they are not.
 
     Raises:
         InputError: Standard errors were asked for and cannot be had.
@@ -52,26 +55,38 @@ def with_errors(
         source = opened.source
         if partials[0].route == "tiles" and source.n * sum(source.widths) * source.itemsize > opened.memory:
             refusal = "the activations must fit memory= twice; raise it"
+    if refusal is None and examples is not None and size is not None and opened is not None:
+        needed = 8.0 * ((result.n or 0) // size) * result.values.size
+        if needed > opened.memory:
+            refusal = (
+                f"the replicates take {needed / 1e9:.2g} GB and must fit memory=; choose fewer layers, or "
+                "leave out more examples at a time with intervals="
+            )
     if refusal is not None:
-        return _refused(result, intervals, refusal)
+        return _refused(result, intervals, refusal, kept=examples is not None)
     assert opened is not None
     assert tiles is not None
     assert size is not None
     estimator = check_estimator(measure.id, measure.options["estimator"])
+    rows, columns = axes
+    parts: list[Matrix] = []
+    keep = None if examples is None else lambda found: parts.append(found[:, rows][:, :, columns])
     with one_blas_thread():
         room = min(
             HELD_BYTES, (opened.memory - opened.source.n * sum(opened.source.widths) * opened.source.itemsize) / 2
         )
         form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0], room)
-        errors, replicates = standard_errors(form, estimator, normalised=measure.id == "cka", size=size)
-    if measure.id == "hsic":
-        units = np.array([t.unit for t in tiles])
-        errors *= np.outer(units, units)
-    rows, columns = axes
-    errors = np.where(np.isnan(result.values), np.nan, errors[np.ix_(rows, columns)])
+        errors, replicates = standard_errors(form, estimator, normalised=measure.id == "cka", size=size, keep=keep)
+    units = np.array([t.unit for t in tiles]) if measure.id == "hsic" else np.ones(len(tiles))
+    scale = np.where(np.isnan(result.values), np.nan, np.outer(units[rows], units[columns]))
+    errors = scale * errors[np.ix_(rows, columns)]
     left_out = "1 example" if size == 1 else f"{size} consecutive examples"
     said = {"intervals": f"jackknife, {left_out} left out at a time", "replicates": replicates}
-    return replace(result, standard_errors=errors, conventions={**result.conventions, **said})
+    result = replace(result, standard_errors=errors, conventions={**result.conventions, **said})
+    if examples is None:
+        return result
+    details = {**result.details, "examples": examples}
+    return replace(result, replicates=scale * np.concatenate(parts), details=details)
 
 
 def _left_out_together(intervals: Intervals, rows_per_item: float) -> int | None:
@@ -83,7 +98,8 @@ def _left_out_together(intervals: Intervals, rows_per_item: float) -> int | None
     return int(rows_per_item) if rows_per_item.is_integer() else None
 
 
-def _refused(result: Comparison, intervals: Intervals, reason: str) -> Comparison:
+def _refused(result: Comparison, intervals: Intervals, reason: str, *, kept: bool) -> Comparison:
     if intervals != "auto":
-        raise InputError(f"compare: intervals={intervals!r} cannot be had: {reason}.")
+        asked = "replicates=True" if kept else f"intervals={intervals!r}"
+        raise InputError(f"compare: {asked} cannot be had: {reason}.")
     return replace(result, conventions={**result.conventions, "intervals": f"none: {reason}"})

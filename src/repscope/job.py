@@ -66,6 +66,7 @@ class Job:
         precision: Of the products of activations.
         intervals: Whether standard errors are wanted: ``"auto"`` where they cost no further pass over the data; or
             the number of consecutive examples that are left out together.
+        examples: What the examples are called, where the replicates of standard errors are kept; None: they are not.
         corresponding: Of all models with all, score only layers of one name or at one place, and all those of the first
             model with all those of the second; the others are NaN, where leaving them out saves work.
         observer: Keeps what diagnostics need of the activations as they go by.
@@ -82,6 +83,7 @@ class Job:
     checkpoint: str | os.PathLike[str] | None
     precision: Precision = "auto"
     intervals: Intervals = "auto"
+    examples: str | None = None
     corresponding: bool = False
     observer: Observer = field(init=False, repr=False)
 
@@ -110,8 +112,8 @@ class Job:
         without_errors = [m.id for m in measures if not divisible(m)]
         if without_errors and self._demands_errors:
             raise InputError(
-                f"compare: intervals must be left out for {', '.join(without_errors)}, got {self.intervals!r}, because "
-                "only hsic and cka with a kernel of repscope have standard errors."
+                f"compare: {self._asked[0]} must be left out for {', '.join(without_errors)}, got {self._asked[1]}, "
+                "because only hsic and cka with a kernel of repscope have standard errors."
             )
         with recorded() as shared:
             opened = self._open(data, forward)
@@ -213,7 +215,7 @@ class Job:
         )
         if chosen.pairs == "batch" and self._demands_errors:
             raise InputError(
-                f"compare: intervals must be left out for pairs='batch', got {self.intervals!r}, because only the "
+                f"compare: {self._asked[0]} must be left out for pairs='batch', got {self._asked[1]}, because only the "
                 "exact value has standard errors. Use pairs='all'."
             )
         peak = chosen.peak_bytes + expected_bytes(source.widths, n or SAMPLE)
@@ -245,6 +247,11 @@ class Job:
         with one_blas_thread():
             Watched(opened.source, self.observer).stream(Together([*visitors, keep]))
         return keep.source()
+
+    @property
+    def _asked(self) -> tuple[str, str]:
+        """The argument that demands standard errors, and what was given."""
+        return ("intervals", repr(self.intervals)) if self.examples is None else ("replicates", "True")
 
     @property
     def _demands_errors(self) -> bool:
@@ -329,7 +336,14 @@ class Job:
                 return result
             kept = None if found.held is None else opened.holding(found.held)
             return with_errors(
-                measure, result, self.intervals, kept, visitor.fitting.layers(), [partial], self._axes(opened.layers)
+                measure,
+                result,
+                self.intervals,
+                kept,
+                visitor.fitting.layers(),
+                [partial],
+                self._axes(opened.layers),
+                self.examples,
             )
         if found.held is not None and found.plans[measure.label].route == "memory":
             chosen = found.plans[measure.label]
@@ -356,6 +370,7 @@ class Job:
             found.tiles[key],
             found.partials[key],
             self._axes(opened.layers),
+            self.examples,
         )
 
     # -- intervals --------------------------------------------------------------------------------------------

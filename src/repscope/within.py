@@ -158,7 +158,7 @@ def average(found: Mapping[str, Comparison], *, left_out: Mapping[str, int] | No
         "values": {name: comparison.values.tolist() for name, comparison in found.items()},
         "left_out": dict(left_out or {}),
     }
-    nothing: dict[str, Any] = dict.fromkeys(STATISTICS)
+    nothing: dict[str, Any] = dict.fromkeys([*STATISTICS, "replicates"])
     return replace(
         first,
         values=mean,

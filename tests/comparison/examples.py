@@ -60,4 +60,5 @@ def full():
         null_sd=np.zeros((2, 3)),
         p_values=np.full((2, 3), 1e-300),
         standard_errors=np.ones((2, 3)),
+        replicates=np.arange(12.0).reshape(2, 2, 3),
     )

@@ -16,7 +16,7 @@ then stands off the diagonal, which an unbiased estimator leaves out, and the bi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -329,14 +329,23 @@ def form_of(layers: Sequence[tuple[LayerTiles, Array]], partial: Partial, room: 
     return EntryForm(layers, TileSums.from_arrays(arrays), room)
 
 
-def standard_errors(form: GramForm, estimator: Estimator, *, normalised: bool, size: int = 1) -> tuple[Matrix, int]:
+def standard_errors(
+    form: GramForm,
+    estimator: Estimator,
+    *,
+    normalised: bool,
+    size: int = 1,
+    keep: Callable[[Matrix], object] | None = None,
+) -> tuple[Matrix, int]:
     """Jackknife standard errors (L, L) of CKA or HSIC (without units), and the number of replicates.
 
-    Arguments as for :func:`values_without`.
+    Arguments as for :func:`values_without`; ``keep`` is given the replicates (B, L, L) as they come.
     """
     spread = Spread(_values(form.total, estimator, normalised=normalised))
     for replicates in values_without(form, estimator, normalised=normalised, size=size):
         spread.add(replicates)
+        if keep is not None:
+            keep(replicates)
     return spread.standard_errors(), spread.count
 
 
