@@ -36,12 +36,13 @@ from repscope.measures.heat_trace import imd
 from repscope.measures.hsic import hsic
 from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, Polynomial
 from repscope.measures.local_alignment import cknna, cycle_knn
-from repscope.measures.matching import permutation_procrustes
+from repscope.measures.matching import correlation_matching, permutation_procrustes
 from repscope.measures.neighbors import jaccard_knn, mutual_knn, rank_similarity, second_order_cosine
 from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
 from repscope.measures.shape import procrustes
 from repscope.measures.shared_dimensions import eigenspace_overlap, ensd
+from repscope.measures.transport import soft_matching
 from repscope.measures.whitening import shape_distance
 from repscope.required import RequiredExamples, compare_sizes, required_examples
 from repscope.significance import BestMatch, PermutationTest, permutation_test
@@ -93,6 +94,7 @@ __all__ = [
     "compare_within",
     "concentricity_difference",
     "configure",
+    "correlation_matching",
     "cycle_knn",
     "deconfounded_cka",
     "diagnose",
@@ -125,6 +127,7 @@ __all__ = [
     "score",
     "second_order_cosine",
     "shape_distance",
+    "soft_matching",
     "svcca",
     "uniformity_difference",
 ]

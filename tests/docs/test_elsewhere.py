@@ -61,3 +61,11 @@ def test_cosine_of_whitened_squared_distances_is_biased_cka():
     whitening = np.linalg.pinv((contrasts @ contrasts.T) ** 2)
     cosine = d1 @ whitening @ d2 / np.sqrt((d1 @ whitening @ d1) * (d2 @ whitening @ d2))
     np.testing.assert_allclose(repscope.cka(x, y, estimator="biased"), cosine, rtol=1e-8)
+
+
+def test_optimal_transport_of_pot():
+    ot = pytest.importorskip("ot")
+    x, y = pair(40, 6, 4)
+    x, y = x - x.mean(0), y - y.mean(0)
+    theirs = ot.emd2(np.full(6, 1 / 6), np.full(4, 1 / 4), ot.dist(x.T, y.T))
+    np.testing.assert_allclose(repscope.soft_matching(x, y) ** 2, theirs, rtol=1e-10)

@@ -32,6 +32,8 @@ ALL = [
     ("linear_regression", {"folds": 5, "regularization": 0.01}),
     ("aligned_cosine", {}),
     ("permutation_procrustes", {"kind": "distance"}),
+    ("correlation_matching", {}),
+    ("soft_matching", {}),
     ("mutual_knn", {"k": 5}),
     ("second_order_cosine", {"k": 5}),
     ("cknna", {"k": 5}),

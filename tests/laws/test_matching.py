@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+import sys
 
 import numpy as np
 import pytest
 
 import repscope
-from repscope import InputError
+from repscope import InputError, MissingExtraError
 from repscope.measures import matching
 from tests.measures.examples import NARROW, WIDE, pair
 
@@ -83,10 +85,100 @@ def test_permutation_procrustes_keeps_its_digits_near_0(exponent):
 def test_more_units_than_can_be_matched_are_refused(monkeypatch):
     x, y = pair(30, 4, 6)
     monkeypatch.setattr(matching, "MOST_UNITS", 5)
-    words = "permutation_procrustes: x and y must have at most 5 units to be matched, got 4 and 6. Draw some of them"
-    with pytest.raises(InputError, match=words):
-        repscope.permutation_procrustes(x, y)
-    assert repscope.permutation_procrustes(x, y[:, :5]) > 0
+    for name in ("permutation_procrustes", "correlation_matching", "soft_matching"):
+        words = f"{name}: x and y must have at most 5 units to be matched, got 4 and 6. Draw some of them"
+        with pytest.raises(InputError, match=words):
+            repscope.score(name, x, y)
+        assert repscope.score(name, x, y[:, :5]) > 0
+    assert repscope.correlation_matching(x, y, assignment="soft") > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "package", "missing"),
+    [
+        ("permutation_procrustes", (4, 6), "scipy.optimize", "permutation_procrustes needs the package 'scipy'"),
+        ("correlation_matching", (4, 6), "scipy.optimize", "correlation_matching needs the package 'scipy'"),
+        ("soft_matching", (4, 4), "scipy.optimize", "soft_matching needs the package 'scipy'"),
+        ("soft_matching", (4, 6), "ot", "soft_matching between layers of different widths needs the package 'POT'"),
+    ],
+)
+def test_what_solves_them_may_be_missing(name, widths, package, missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=re.escape(missing) + ".*repscope\\[measures\\]"):
+        repscope.score(name, *pair(30, *widths))
+
+
+@pytest.mark.parametrize("sizes", [(20, 3, 3), (20, 2, 5), (20, 5, 2), (6, 1, 5)], ids=str)
+def test_no_one_to_one_matching_correlates_more(sizes):
+    x, y = pair(*sizes)
+    p, q = sorted(sizes[1:])
+    r = np.corrcoef(x.T, y.T)[: x.shape[1], x.shape[1] :]
+    r = r if x.shape[1] <= y.shape[1] else r.T
+    best = max(np.mean([r[i, j] for i, j in enumerate(columns)]) for columns in all_matchings(p, q))
+    np.testing.assert_allclose(repscope.correlation_matching(x, y), best, rtol=1e-12)
+    assert repscope.correlation_matching(x, y, assignment="soft") >= (best + r.max(axis=0).mean()) / 2 - 1e-12
+
+
+def test_the_sign_of_a_correlation_counts():
+    x, _ = pair(30, 4, 1)
+    assert repscope.correlation_matching(x, -x) < 0.5
+    for assignment in ("hard", "soft"):
+        np.testing.assert_allclose(
+            repscope.correlation_matching(x, x[:, ::-1] * [1.0, 2.0, 3.0, 4.0] + 5, assignment=assignment), 1.0
+        )
+
+
+@pytest.mark.parametrize("p", [1, 4, 12])
+def test_between_equal_widths_soft_matching_is_a_permutation(p):
+    x, y = pair(20, p, p)
+    np.testing.assert_allclose(
+        repscope.soft_matching(x, y),
+        repscope.permutation_procrustes(x, y, kind="distance") / math.sqrt(p),
+        rtol=1e-12,
+    )
+    np.testing.assert_allclose(
+        repscope.soft_matching(x, y, kind="correlation"), repscope.correlation_matching(x, y), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("sizes", [(20, 2, 3), (20, 4, 6), (20, 1, 5), (6, 5, 7)], ids=str)
+def test_between_others_it_is_a_permutation_of_copies(sizes):
+    # q copies of every unit of x and p of every unit of y have one mass, and one number.
+    x, y = pair(*sizes)
+    _, p, q = sizes
+    copies_x, copies_y = np.repeat(x, q, axis=1), np.repeat(y, p, axis=1)
+    np.testing.assert_allclose(
+        repscope.soft_matching(x, y),
+        repscope.permutation_procrustes(copies_x, copies_y, kind="distance") / math.sqrt(p * q),
+        rtol=1e-9,
+    )
+    np.testing.assert_allclose(
+        repscope.soft_matching(x, y, kind="correlation"), repscope.correlation_matching(copies_x, copies_y), rtol=1e-9
+    )
+
+
+def test_soft_matching_counts_units_in_proportion():
+    x, y = pair(20, 4, 3)
+    for kind in ("distance", "correlation"):
+        np.testing.assert_allclose(
+            repscope.soft_matching(np.tile(x, (1, 3)), y, kind=kind), repscope.soft_matching(x, y, kind=kind), rtol=1e-9
+        )
+    assert repscope.soft_matching(x, np.tile(x, (1, 3))) < 1e-14
+    assert repscope.soft_matching(x, x[:, [0, 0, 1, 2, 3]]) > 0.1
+
+
+def test_soft_matching_of_normalised_units_is_one_number_in_two_forms():
+    x, y = (centered(z) / np.linalg.norm(centered(z), axis=0) for z in pair(20, 4, 7))
+    correlation = float(repscope.soft_matching(x, y, kind="correlation"))
+    np.testing.assert_allclose(1 - repscope.soft_matching(x, y) ** 2 / 2, correlation, rtol=1e-12)
+
+
+def test_layers_of_very_different_scale():
+    x, y = pair(20, 4, 6)
+    expected = math.sqrt(np.mean(np.sum(centered(y) ** 2, axis=0)))  # x is at 0
+    for small in (1e-200, 0.0):
+        np.testing.assert_allclose(repscope.soft_matching(small * x, y), expected, rtol=1e-12)
+        np.testing.assert_allclose(repscope.soft_matching(y * 1e200, small * x) / 1e200, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(30, 4, 6), (30, 40, 6), (12, 30, 25)], ids=str)

@@ -19,6 +19,7 @@ WITHOUT_RATIO = (
     "hsic",
     "procrustes(kind='distance')",
     "permutation_procrustes(kind='distance')",
+    "soft_matching",
     "magnitude_difference",
     "concentricity_difference",
     "uniformity_difference",
@@ -27,7 +28,7 @@ WITHOUT_RATIO = (
 
 
 def divides(measure):
-    return not measure.label.startswith(WITHOUT_RATIO)
+    return measure.options.get("kind") == "correlation" or not measure.label.startswith(WITHOUT_RATIO)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])
@@ -52,6 +53,14 @@ def test_constant_tensors_give_a_tensor(name):
     assert isinstance(result, torch.Tensor)
     assert result.ndim == 0
     assert bool(torch.isnan(result))
+
+
+def test_constant_units_match_nothing():
+    dead = np.concatenate([X[:, :3], CONSTANT[:, :1]], axis=1)
+    assert repscope.correlation_matching(dead, dead) == pytest.approx(0.75)
+    assert repscope.correlation_matching(dead, dead, assignment="soft") == pytest.approx(0.75)
+    assert repscope.soft_matching(dead, dead, kind="correlation") == pytest.approx(0.75)
+    assert repscope.correlation_matching(dead, X[:, :3]) == pytest.approx(1.0)
 
 
 def test_examples_of_a_constant_representation_have_no_direction():
@@ -88,6 +97,9 @@ def test_measures_without_a_ratio_have_answers_on_constant_input():
         for x, y in ((CONSTANT, Y), (Y, CONSTANT), (np.full((30, 50), 0.1), Y)):
             np.testing.assert_allclose(distance(x, y, kind="distance"), np.linalg.norm(centered))
         assert distance(CONSTANT, CONSTANT, kind="distance") == 0.0
+    for x, y in ((CONSTANT, Y), (Y, CONSTANT), (CONSTANT[:, :1], Y)):  # every unit of y moves to 0
+        np.testing.assert_allclose(repscope.soft_matching(x, y), np.linalg.norm(centered) / np.sqrt(Y.shape[1]))
+    assert repscope.soft_matching(CONSTANT, CONSTANT[:, :1]) == 0.0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

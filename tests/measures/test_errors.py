@@ -26,6 +26,8 @@ FUNCTIONS = {
     "angular_cka": repscope.angular_cka,
     "aligned_cosine": repscope.aligned_cosine,
     "permutation_procrustes": repscope.permutation_procrustes,
+    "correlation_matching": repscope.correlation_matching,
+    "soft_matching": repscope.soft_matching,
     "canonical_ridge": lambda x, y: repscope.canonical_ridge(x, y, kappa_x=1.0, kappa_y=1.0),
 }
 
@@ -247,6 +249,8 @@ def test_options(call, words):
         ("svcca", {"variance": 1.5}, "svcca: variance must be a share"),
         ("procrustes", {"kind": "chord"}, "procrustes: kind must be one of"),
         ("permutation_procrustes", {"kind": "cosine"}, "permutation_procrustes: kind must be one of"),
+        ("correlation_matching", {"assignment": "semi"}, "correlation_matching: assignment must be one of"),
+        ("soft_matching", {"kind": "angle"}, "soft_matching: kind must be one of"),
         ("shape_distance", {"alpha": 2}, "shape_distance: alpha must be from 0"),
         ("canonical_ridge", {"kappa_x": -2}, "canonical_ridge: kappa_x must not be negative"),
         ("canonical_ridge", {"normalizer": "none"}, "canonical_ridge: normalizer must be one of"),

@@ -62,6 +62,26 @@ def test_permutation_procrustes(kind, shape):
     assert torch.autograd.gradcheck(lambda a, b: repscope.permutation_procrustes(a, b, kind=kind), (x, y))
 
 
+@pytest.mark.parametrize("shape", [(9, 3, 2), (9, 3, 3), (5, 4, 7)], ids=str)
+def test_matchings_of_units(shape):
+    x, y = tensors(*shape)
+    for assignment in ("hard", "soft"):
+        assert torch.autograd.gradcheck(
+            lambda a, b, how=assignment: repscope.correlation_matching(a, b, assignment=how), (x, y)
+        )
+    for kind in ("distance", "correlation"):
+        assert torch.autograd.gradcheck(lambda a, b, kind=kind: repscope.soft_matching(a, b, kind=kind), (x, y))
+
+
+def test_a_constant_unit_has_gradients():
+    x, y = (torch.from_numpy(z) for z in pair(9, 3, 2))
+    x[:, 1] = 2.0
+    x.requires_grad_()
+    repscope.correlation_matching(x, y, assignment="soft").backward()
+    assert bool(torch.all(torch.isfinite(x.grad)))
+    assert float(torch.linalg.norm(x.grad)) > 0
+
+
 @pytest.mark.parametrize("shape", [(9, 3, 2), (9, 2, 3), (9, 1, 1)], ids=str)
 def test_linear_regression(shape):
     x, y = tensors(*shape)

@@ -30,6 +30,7 @@ SCALED = (
     "shape_distance",
     "aligned_cosine",
     "permutation_procrustes",
+    "correlation_matching",
 )
 
 

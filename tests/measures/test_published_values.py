@@ -101,6 +101,15 @@ def test_the_similarity_repository_on_permutations_and_aligned_cosines(repositor
     np.testing.assert_allclose(cosines.mean(), 0.9284614848625562, rtol=1e-12)
 
 
+def test_the_similarity_repository_on_correlation_matching(repository):
+    # ReSi, hard_correlation_match and soft_correlation_match.
+    hard = repscope.correlation_matching(*repository)
+    np.testing.assert_allclose(hard, 0.3363914592542919, rtol=1e-13)
+    np.testing.assert_allclose(repscope.soft_matching(*repository, kind="correlation"), hard, rtol=1e-13)
+    soft = repscope.correlation_matching(*repository, assignment="soft")
+    np.testing.assert_allclose(soft, 0.3761355416924346, rtol=1e-13)
+
+
 def test_the_similarity_repository_on_cca(repository):
     # n = 30 < p + q = 50: the table's own inputs force 21 of the 25 correlations to 1.
     with pytest.warns(RankWarning, match="n = 30 examples are too few for p = 25 and q = 25"):

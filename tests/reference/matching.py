@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, linprog
 
 from tests.reference.kernels import centered
 
@@ -25,3 +25,40 @@ def permutation_procrustes(x, y, *, kind="angle"):
     if kind == "distance":
         return float(np.linalg.norm(x - y))
     return math.acos(float(np.sum(x * y)) / (np.linalg.norm(x) * np.linalg.norm(y)))
+
+
+def correlations(x, y):
+    """r of each unit of x with each of y, 0 for those that are constant."""
+    x, y = centered(x), centered(y)
+    result = np.zeros((x.shape[1], y.shape[1]))
+    for i, a in enumerate(x.T):
+        for j, b in enumerate(y.T):
+            if a.any() and b.any():
+                result[i, j] = a @ b / math.sqrt((a @ a) * (b @ b))
+    return result
+
+
+def correlation_matching(x, y, *, assignment="hard"):
+    """Mean r over the best one-to-one matching, or over the best match of every unit, both ways (Li et al. 2015)."""
+    r = correlations(x, y)
+    if assignment == "hard":
+        return float(r[linear_sum_assignment(r, maximize=True)].mean())
+    return float(r.max(axis=1).mean() + r.max(axis=0).mean()) / 2
+
+
+def soft_matching(x, y, *, kind="distance"):
+    """The linear program over plans with row sums 1/p and column sums 1/q (Khosla & Williams 2024)."""
+    if kind == "correlation":
+        return -least_cost(-correlations(x, y))
+    x, y = centered(x), centered(y)
+    return math.sqrt(max(0.0, least_cost(np.array([[(a - b) @ (a - b) for b in y.T] for a in x.T]))))
+
+
+def least_cost(cost):
+    """min Σ_ij P_ij cost_ij."""
+    p, q = cost.shape
+    leaving, arriving = np.kron(np.eye(p), np.ones((1, q))), np.kron(np.ones((1, p)), np.eye(q))
+    sums = np.concatenate([np.full(p, 1 / p), np.full(q, 1 / q)])
+    found = linprog(cost.ravel(), A_eq=np.concatenate([leaving, arriving]), b_eq=sums)
+    assert found.success
+    return float(found.fun)

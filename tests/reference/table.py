@@ -34,6 +34,8 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "angular_cka": angular.angular_cka,
     "aligned_cosine": aligned.aligned_cosine,
     "permutation_procrustes": matching.permutation_procrustes,
+    "correlation_matching": matching.correlation_matching,
+    "soft_matching": matching.soft_matching,
     "canonical_ridge": cca.canonical_ridge,
     "gulp": gulp.gulp,
     "distance_correlation": dependence.distance_correlation,

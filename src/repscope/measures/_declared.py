@@ -17,6 +17,7 @@ from repscope.measures import (
     regression,
     rsa,
     shape,
+    transport,
     whitening,
 )
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
@@ -173,6 +174,19 @@ def permutation_procrustes_facts(options: Mapping[str, Any]) -> Facts:
     if kind == "distance":
         return _same("distance", 0.0, math.inf, _UNITS)
     return _same("distance", 0.0, math.pi, _UNITS | _SCALING)
+
+
+def correlation_matching_facts(options: Mapping[str, Any]) -> Facts:
+    matching.check_assignment(options["assignment"])
+    return _same("similarity", -1.0, 1.0, _UNITS | _SCALING)
+
+
+def soft_matching_facts(options: Mapping[str, Any]) -> Facts:
+    kind = options["kind"]
+    transport.check_kind(kind)
+    if kind == "correlation":
+        return _same("similarity", -1.0, 1.0, _UNITS | _SCALING)
+    return _same("distance", 0.0, math.inf, _UNITS, metric=True)
 
 
 def dependence_facts(options: Mapping[str, Any]) -> Facts:

@@ -60,14 +60,14 @@ def prepare(x: Array) -> Units:
 
 def score_permutation(state_x: Units, state_y: Units, *, kind: PermutationKind = "angle") -> Array:
     """Permutation Procrustes of two prepared layers."""
-    if kind == "angle" and (nan := _constant("permutation_procrustes", state_x, state_y)) is not None:
+    if kind == "angle" and (nan := nothing_varies("permutation_procrustes", state_x, state_y)) is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.features)
     x, y = in_one_type(xp, state_x.features, state_y.features)
-    rows, columns = assignment("permutation_procrustes", detached(x.T @ y))
+    rows, columns = best_pairs("permutation_procrustes", detached(x.T @ y))
     left_x, left_y = (_others(k, taken) for k, taken in ((x.shape[1], rows), (y.shape[1], columns)))
     # Units in the order of their matches; those of the wider side that are left over are matched with zeros.
-    x, rest_x, y, rest_y = _take(x, rows), _take(x, left_x), _take(y, columns), _take(y, left_y)
+    x, rest_x, y, rest_y = take_units(x, rows), take_units(x, left_x), take_units(y, columns), take_units(y, left_y)
     weight_x, weight_y = (1.0 / state_x.norm, 1.0 / state_y.norm) if kind == "angle" else (1.0, 1.0)
     if kind == "distance":
         scale = max(state_x.scale, state_y.scale)
@@ -81,14 +81,9 @@ def score_permutation(state_x: Units, state_y: Units, *, kind: PermutationKind =
     return 2.0 * xp.atan2(difference, xp.sqrt(frobenius_squared(xp, x + y) + rest))
 
 
-def assignment(function: str, benefit: Array) -> tuple[Indices, Indices]:
+def best_pairs(function: str, benefit: Array) -> tuple[Indices, Indices]:
     """The pairs (row, column) of largest total benefit (p, q), each row and column in one pair at most."""
-    p, q = benefit.shape
-    if max(p, q) > MOST_UNITS:
-        raise InputError(
-            f"{function}: x and y must have at most {MOST_UNITS} units to be matched, got {p} and {q}. Draw some of "
-            "them, or pool feature maps to one number a channel."
-        )
+    check_widths(function, *benefit.shape)
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError:
@@ -97,16 +92,26 @@ def assignment(function: str, benefit: Array) -> tuple[Indices, Indices]:
     return np.asarray(rows), np.asarray(columns)
 
 
+def check_widths(function: str, p: int, q: int) -> None:
+    """Refuse more units than can be matched in a reasonable time."""
+    if max(p, q) > MOST_UNITS:
+        raise InputError(
+            f"{function}: x and y must have at most {MOST_UNITS} units to be matched, got {p} and {q}. Draw some of "
+            "them, or pool feature maps to one number a channel."
+        )
+
+
 def _others(count: int, taken: Indices) -> Indices:
     return np.setdiff1d(np.arange(count), taken)
 
 
-def _take(x: Array, columns: Indices) -> Array:
+def take_units(x: Array, columns: Indices) -> Array:
+    """These columns of the features, in this order."""
     xp = array_api_compat.array_namespace(x)
     return xp.take(x, xp.asarray(columns, device=array_api_compat.device(x)), axis=1)
 
 
-def _constant(function: str, state_x: Units, state_y: Units) -> Array | None:
+def nothing_varies(function: str, state_x: Units, state_y: Units) -> Array | None:
     """NaN, with a warning, where one of the layers is constant."""
     for name, state in (("x", state_x), ("y", state_y)):
         if number(state.norm) == 0.0:
@@ -114,9 +119,34 @@ def _constant(function: str, state_x: Units, state_y: Units) -> Array | None:
     return None
 
 
+def score_correlation(state_x: Units, state_y: Units, *, assignment: Assignment = "hard") -> Array:
+    """Correlation matching of two prepared layers."""
+    if (nan := nothing_varies("correlation_matching", state_x, state_y)) is not None:
+        return nan
+    xp = array_api_compat.array_namespace(state_x.features)
+    x, y = in_one_type(xp, of_unit_length(state_x.features), of_unit_length(state_y.features))
+    correlations = x.T @ y  # (p, q)
+    if assignment == "soft":
+        return (xp.mean(xp.max(correlations, axis=1)) + xp.mean(xp.max(correlations, axis=0))) / 2.0
+    rows, columns = best_pairs("correlation_matching", detached(correlations))
+    return xp.sum(take_units(x, rows) * take_units(y, columns)) / len(rows)
+
+
+def of_unit_length(features: Array) -> Array:
+    """Centred features (n, p) over their lengths; those that are constant stay 0, and correlate with nothing."""
+    xp = array_api_compat.array_namespace(features)
+    squares = xp.sum(features * features, axis=0, keepdims=True)
+    return features / xp.sqrt(xp.where(squares > 0, squares, xp.ones_like(squares)))
+
+
 def check_kind(kind: str) -> None:
     """Refuse an unknown kind of permutation Procrustes."""
     check_choice("permutation_procrustes", "kind", kind, ("angle", "distance"))
+
+
+def check_assignment(assignment: str) -> None:
+    """Refuse an unknown way to match."""
+    check_choice("correlation_matching", "assignment", assignment, ("hard", "soft"))
 
 
 def permutation_procrustes(x: Array, y: Array, *, kind: PermutationKind = "angle") -> Array:
@@ -162,3 +192,50 @@ def permutation_procrustes(x: Array, y: Array, *, kind: PermutationKind = "angle
     check_kind(kind)
     x, y = check_pair("permutation_procrustes", x, y)
     return score_permutation(prepare(x), prepare(y), kind=kind)
+
+
+def correlation_matching(x: Array, y: Array, *, assignment: Assignment = "hard") -> Array:
+    """Mean correlation of every unit with its match in the other representation.
+
+    From Pearson's correlations r of the units of x with those of y over the examples:
+
+    - ``"hard"``: the one-to-one matching of largest total r; its mean over the min(p, q) pairs. Units of the wider side
+      that are left over do not count.
+    - ``"soft"``: every unit's best match, whoever else has it; the mean of max r over the units of x and that over the
+      units of y, and the mean of both.
+
+    Which convention: r keeps its sign, as in Li et al. 2015 (a unit and its negative are no match). A constant unit has
+    no correlation; it counts as r = 0, and is matched last.
+
+    Range: [−1, 1]; 1 means that every unit has one in the other side that differs in scale and offset only.
+    Invariances: permutation, isotropic scaling and translation, and a positive factor for each unit; no rotation.
+    Symmetric. Not a metric. The best of many unrelated units correlates too: chance is well above 0 and grows with
+    the widths.
+
+    Args:
+        x: Representation (n, p).
+        y: Representation (n, q) of the same examples.
+        assignment: See above; ``"hard"`` needs scipy.
+
+    Returns:
+        A scalar of the caller's library. NaN, with a warning, where a representation is constant. Torch gradients flow
+        through it with the matching held fixed.
+
+    Raises:
+        InputError: For arrays that do not match, more than 8192 units for ``"hard"``, too few examples, or NaN and
+            infinity.
+        MissingExtraError: For ``"hard"`` without scipy.
+
+    References:
+        Li, Yosinski, Clune, Lipson & Hopcroft 2015; Klabunde et al. 2024, ReSi (the measures under these names).
+
+    Example:
+        >>> import numpy as np
+        >>> np.random.seed(0)
+        >>> x, y = np.random.uniform(size=(30, 25)), np.random.uniform(size=(30, 25))
+        >>> [round(float(correlation_matching(x, y, assignment=a)), 10) for a in ("hard", "soft")]
+        [0.3363914593, 0.3761355417]
+    """
+    check_assignment(assignment)
+    x, y = check_pair("correlation_matching", x, y)
+    return score_correlation(prepare(x), prepare(y), assignment=assignment)
