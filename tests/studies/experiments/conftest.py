@@ -16,7 +16,7 @@ QUICK = {"transformer": {"epochs": 1, "train_pairs": 100, "sentences": 30}}
 
 @pytest.fixture(scope="session", autouse=True)
 def unmeasured():
-    """Training without the second in which its speed is measured."""
+    """Training without the time in which its speed is measured."""
     with pytest.MonkeyPatch.context() as patch:
         for speed in ("images_per_second", "pairs_per_second"):
             patch.setattr(tasks, speed, lambda *_, **__: 1000.0)

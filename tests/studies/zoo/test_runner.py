@@ -19,7 +19,7 @@ from safetensors.torch import save_file  # noqa: E402
 from repscope.errors import FileFormatError, InputError  # noqa: E402
 from repscope.studies.datasets import load_images  # noqa: E402
 from repscope.studies.training import accuracy  # noqa: E402
-from repscope.studies.zoo import NetworkSpec, Recipe, _pool, load, runner, trained  # noqa: E402
+from repscope.studies.zoo import NetworkSpec, Recipe, _pool, load, runner, tasks, trained  # noqa: E402
 from repscope.studies.zoo.__main__ import main  # noqa: E402
 from repscope.studies.zoo.job import Job  # noqa: E402
 
@@ -289,6 +289,22 @@ def uninterrupted(digits, recipe):
         with tempfile.TemporaryDirectory() as folder:
             _WHOLE[recipe] = trained(SPEC, digits, recipe, [0, 1], folder)
     return _WHOLE[recipe]
+
+
+def test_speed_is_measured_once_a_process_and_long_only_where_the_training_is(digits, tmp_path, monkeypatch):
+    measured = []
+
+    def speed(_, __, ___, seconds, **____):
+        measured.append(seconds)
+        return rate
+
+    monkeypatch.setattr(tasks, "images_per_second", speed)
+    rate = 1e6
+    trained(SPEC, digits, RECIPE, [1, 2, 3], tmp_path / "short", limit=100, jobs=1, progress=True)
+    assert measured == [pytest.approx(0.2)]
+    rate, measured[:] = 1.0, []
+    trained(SPEC, digits, RECIPE, [1, 2], tmp_path / "long", limit=100, jobs=1, progress=True)
+    assert measured == [pytest.approx(0.2), pytest.approx(5.0)]
 
 
 # The command line

@@ -34,7 +34,8 @@ Event = dict[str, Any]
 def run(job: Job, seeds: Sequence[int], workers: int) -> Iterator[Event]:
     """Train a network for each seed and yield what the workers report, in the order in which it happens.
 
-    Events are ``speed`` (``rate``), ``epoch`` (``epoch``) and ``done`` (``accuracy``), each with its ``seed``. When the
+    Events are ``speed`` (``rate``, once a worker), ``epoch`` (``epoch``) and ``done`` (``accuracy``), each with its
+    ``seed``. When the
     iterator is closed or an exception passes through it, the workers are ended; their checkpoints stay.
 
     Raises:

@@ -9,6 +9,9 @@ from typing import Any
 
 from repscope.studies.training import Epoch
 
+_ALIKE = 1.25
+"""Two forecasts that differ by less than this factor are not worth a correction."""
+
 
 class Report:
     """Speaks on stderr while it is entered as a context.
@@ -33,6 +36,8 @@ class Report:
         self._examples = examples
         self._workers = workers
         self._unit = unit
+        self._rates: list[float] = []
+        self._expected = 0.0
         self._seconds: list[float] = []
         self._begun: dict[int, float] = {}
         self._stack = ExitStack()
@@ -58,18 +63,22 @@ class Report:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def speed(self, seed: int, rate: float) -> None:
-        """A worker has measured its images a second; after the first such, say what to expect."""
-        self._begun.setdefault(seed, time.perf_counter())
-        if len(self._begun) == 1:
-            total = self._left * self._examples / (rate * self._workers)
+    def speed(self, rate: float) -> None:
+        """A worker has measured its images a second; once all have, side by side, say what to expect."""
+        self._rates.append(rate)
+        if len(self._rates) == self._workers:
+            together = sum(self._rates)
+            self._expected = self._left * self._examples / together
             self._say(
-                f"measured {rate:,.0f} {self._unit}/s a network, {rate * self._workers:,.0f} in all: "
-                f"about {_duration(total)} to expect"
+                f"measured {together / self._workers:,.0f} {self._unit}/s a network, {together:,.0f} in all: "
+                f"about {_duration(self._expected)} to expect"
             )
 
     def epoch(self, seed: int, epoch: Epoch) -> None:
         """An epoch has ended."""
+        self._begun.setdefault(seed, time.perf_counter() - epoch.seconds)
+        if not self._seconds and self._expected:
+            self._correct(epoch.seconds)
         self._left -= 1
         self._seconds.append(epoch.seconds)
         line = (
@@ -82,6 +91,12 @@ class Report:
             recent = self._seconds[-2 * self._workers :]
             left = self._left * sum(recent) / len(recent) / self._workers
             self._say(f"{line}  left {_duration(left)}")
+
+    def _correct(self, seconds: float) -> None:
+        """Say what a real epoch makes of the time to expect, where that is another."""
+        total = self._left * seconds / self._workers
+        if not 1 / _ALIKE < total / self._expected < _ALIKE:
+            self._say(f"the first epoch took {seconds:.1f} s: about {_duration(total)} to expect in all")
 
     def done(self, seed: int, accuracy: float) -> None:
         """A network is finished."""

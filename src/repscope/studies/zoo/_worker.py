@@ -82,11 +82,12 @@ def main() -> int:
     job = _receive_job(sys.stdin.buffer)
     seeds: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     threading.Thread(target=_read_seeds, args=(sys.stdin.buffer, seeds), daemon=True).start()
+    first = True  # network: the workers begin at the same time, so they measure while all of them are busy
     while (seed := seeds.get()) is not None:
         try:
             test_accuracy = job.run(
                 seed,
-                lambda rate, seed=seed: report("speed", seed=seed, rate=rate),  # type: ignore[misc]
+                (lambda rate, seed=seed: report("speed", seed=seed, rate=rate)) if first else None,  # type: ignore[misc]
                 lambda epoch, seed=seed: report("epoch", seed=seed, epoch=asdict(epoch)),  # type: ignore[misc]
             )
         except RepscopeError as error:
@@ -96,6 +97,7 @@ def main() -> int:
             report("failed", seed=seed, message=traceback.format_exc())
             return 1
         report("done", seed=seed, accuracy=test_accuracy)
+        first = False
     return 0
 
 

@@ -20,6 +20,12 @@ from repscope.studies.zoo.network_file import save
 from repscope.studies.zoo.spec import AnyRecipe, NetworkSpec
 from repscope.studies.zoo.tasks import Task, task
 
+_GLANCE, _MEASURED = 0.2, 5.0
+"""Seconds in which speed is measured: a glance, and where the training takes long, as long as a forecast needs."""
+
+WORTH_MEASURING = 60.0
+"""Seconds of training from which on it does."""
+
 OnSpeed = Callable[[float], None]
 OnEpoch = Callable[[Epoch], None]
 
@@ -84,19 +90,26 @@ class Job:
     def _task(self) -> Task:
         return task(self.data, self.recipe, self.limit, self.device)
 
-    def run(self, seed: int, on_speed: OnSpeed, on_epoch: OnEpoch) -> float:
+    def _speed(self, model: Any) -> float:
+        rate = self._task.speed(model, _GLANCE)
+        if self.recipe.epochs * self.examples < WORTH_MEASURING * rate:
+            return rate
+        return self._task.speed(model, _MEASURED)
+
+    def run(self, seed: int, on_speed: OnSpeed | None, on_epoch: OnEpoch) -> float:
         """Train one network, or continue with it, write its file and return its accuracy on the test examples.
 
         Args:
             seed: Of its weights and its training.
-            on_speed: Called with the measured examples a second before the first epoch.
+            on_speed: Called with the measured examples a second before the first epoch; None: nothing is measured.
             on_epoch: Called after every epoch.
         """
         model = self.spec.build(self.data, seed).to(self.device)
         record = TrainingRecord(())
         with one_thread():
             if self.recipe.epochs:
-                on_speed(self._task.speed(model))
+                if on_speed is not None:
+                    on_speed(self._speed(model))
                 record = self._task.train(model, seed, self.checkpoint(seed), on_epoch)
             test_accuracy = self._task.test(model)
         save(

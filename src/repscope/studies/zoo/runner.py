@@ -92,7 +92,7 @@ def trained(
                 for seed in missing:
                     accuracy = job.run(
                         seed,
-                        lambda rate, seed=seed: report.speed(seed, rate),  # type: ignore[misc]
+                        report.speed if seed == missing[0] else None,
                         lambda epoch, seed=seed: report.epoch(seed, epoch),  # type: ignore[misc]
                     )
                     report.done(seed, accuracy)
@@ -107,7 +107,7 @@ def _in_processes(job: Job, seeds: Sequence[int], workers: int, report: Report) 
         for event in events:
             seed = event["seed"]
             if event["event"] == "speed":
-                report.speed(seed, event["rate"])
+                report.speed(event["rate"])
             elif event["event"] == "epoch":
                 report.epoch(seed, Epoch(**event["epoch"]))
             else:

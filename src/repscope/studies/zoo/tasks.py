@@ -26,8 +26,8 @@ OnEpoch = Callable[[Epoch], None]
 class Task(Protocol):
     """Data and the recipe by which networks learn from them."""
 
-    def speed(self, model: Any) -> float:
-        """Training examples a second, measured on a copy of the model."""
+    def speed(self, model: Any, seconds: float) -> float:
+        """Training examples a second, measured for at least so long on a copy of the model."""
 
     def train(self, model: Any, seed: int, checkpoint: Path, on_epoch: OnEpoch) -> TrainingRecord:
         """Train the model in place, from the checkpoint where there is one."""
@@ -78,8 +78,8 @@ class _Classification:
             "precision": self.recipe.precision_on(self.device),
         }
 
-    def speed(self, model: nn.Module) -> float:
-        return images_per_second(model, *self._training, **self._options)
+    def speed(self, model: nn.Module, seconds: float) -> float:
+        return images_per_second(model, *self._training, seconds=seconds, **self._options)
 
     def train(self, model: nn.Module, seed: int, checkpoint: Path, on_epoch: OnEpoch) -> TrainingRecord:
         return train(
@@ -114,8 +114,8 @@ class _Translation:
     def _options(self) -> dict[str, Any]:
         return {"batch_size": self.recipe.batch_size, "precision": self.recipe.precision_on(self.device)}
 
-    def speed(self, model: Any) -> float:
-        return pairs_per_second(model, self._training, **self._options)
+    def speed(self, model: Any, seconds: float) -> float:
+        return pairs_per_second(model, self._training, seconds=seconds, **self._options)
 
     def train(self, model: Any, seed: int, checkpoint: Path, on_epoch: OnEpoch) -> TrainingRecord:
         return train_translator(
