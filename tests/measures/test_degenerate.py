@@ -83,6 +83,11 @@ def test_directions_without_any_correlation_can_be_turned_at_will():
     for first, second in (([0, 1], [1, 2]), ([0], [1]), ([0, 1], [2]), ([3], [0, 1, 2])):
         with pytest.warns(DegenerateInputWarning, match="no rotation is better than another"):
             assert np.isnan(repscope.aligned_cosine(basis[:, first], 3 * basis[:, second]))
+    # Nor does it matter where it is too little to be seen: features of low rank, and rounding.
+    rng = np.random.default_rng(0)
+    low, other = (rng.normal(size=(200, 5)) @ rng.normal(size=(5, p)) for p in (40, 30))
+    noisy = [repscope.aligned_cosine(*(z.astype(dtype) for z in (low, other))) for dtype in (np.float32, np.float64)]
+    np.testing.assert_allclose(*noisy, rtol=1e-6)
     # What is zero on one side cannot be turned on the other.
     x, y = basis[:, :2], basis[:, :1] * [1.0, 0.0]
     expected = np.mean(np.abs(x[:, 0]) / np.linalg.norm(x, axis=1))

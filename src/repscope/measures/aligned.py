@@ -13,7 +13,6 @@ from repscope.measures._arrays import (
     Namespace,
     check_pair,
     detached,
-    frobenius_squared,
     in_one_type,
     number,
     squared_lengths,
@@ -29,8 +28,7 @@ def prepare(x: Array) -> shape.ProcrustesState:
     state = shape.prepare(xp.astype(x, widest_float(xp, x), copy=False))
     if number(state.norm) == 0.0:
         return state
-    lengths = xp.sqrt(squared_lengths(state.features))
-    flat = lengths <= _rounding(xp, state.features) * xp.max(lengths)
+    flat = _lengths(xp, state.features) <= 16 * float(xp.finfo(state.features.dtype).eps)  # of a whole of length 1
     if bool(xp.any(flat)):
         row = int(xp.argmax(xp.astype(flat, xp.int8)))
         raise InputError(
@@ -50,32 +48,29 @@ def score(state_x: shape.ProcrustesState, state_y: shape.ProcrustesState) -> Arr
     if x.shape[1] < y.shape[1]:
         x, y = y, x
     left, fits, right = xp.linalg.svd(x.T @ y, full_matrices=False)
-    tolerance = _rounding(xp, x)
-    kept = fits[fits > tolerance].shape[0]
-    if (
-        kept < fits.shape[0]
-        and _undetermined(xp, x, left[:, :kept], tolerance)
-        and _undetermined(xp, y, right[:kept, :].T, tolerance)
-    ):
-        return undefined(
-            "aligned_cosine",
-            "x and y have directions without any correlation, for which no rotation is better than another.",
-            state_x.norm,
-        )
+    lengths = _lengths(xp, x) * _lengths(xp, y)
+    eps = float(xp.finfo(x.dtype).eps)
+    kept = fits[fits > 64 * eps].shape[0]
+    if kept < fits.shape[0]:
+        # Directions without a counterpart may be turned at will: what their cosines could come to.
+        rest = _lengths(xp, _outside(x, left[:, :kept])) * _lengths(xp, _outside(y, right[:kept, :].T))
+        if number(xp.mean(rest / lengths)) > math.sqrt(eps):
+            return undefined(
+                "aligned_cosine",
+                "x and y have directions without any correlation, for which no rotation is better than another.",
+                state_x.norm,
+            )
     aligned = y @ (left @ right).T  # (n, p): y embedded in the wider space
-    cosines = xp.vecdot(x, aligned) / (xp.sqrt(squared_lengths(x)) * xp.sqrt(squared_lengths(aligned)))
-    return xp.mean(cosines)
+    return xp.mean(xp.vecdot(x, aligned) / lengths)
 
 
-def _undetermined(xp: Namespace, x: Array, directions: Array, tolerance: float) -> bool:
-    """Whether there is more of x (n, p), of unit norm, than lies along these directions (p, k)."""
-    rest = x - (x @ directions) @ directions.T
-    return math.sqrt(number(frobenius_squared(xp, rest))) > math.sqrt(tolerance)
+def _lengths(xp: Namespace, x: Array) -> Array:
+    return xp.sqrt(squared_lengths(x))
 
 
-def _rounding(xp: Namespace, x: Array) -> float:
-    """What rounding leaves of a zero among sums over features (n, p) of unit norm."""
-    return float(max(x.shape) * xp.finfo(x.dtype).eps)
+def _outside(x: Array, directions: Array) -> Array:
+    """What of x (n, p) does not lie along these orthonormal directions (p, k)."""
+    return x - (x @ directions) @ directions.T
 
 
 def aligned_cosine(x: Array, y: Array) -> Array:
