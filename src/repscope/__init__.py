@@ -42,6 +42,7 @@ from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
 from repscope.measures.shape import procrustes
 from repscope.measures.shared_dimensions import eigenspace_overlap, ensd
+from repscope.measures.topology import rtd
 from repscope.measures.transport import soft_matching
 from repscope.measures.whitening import shape_distance
 from repscope.required import RequiredExamples, compare_sizes, required_examples
@@ -123,6 +124,7 @@ __all__ = [
     "representations",
     "required_examples",
     "rsa",
+    "rtd",
     "rv2",
     "score",
     "second_order_cosine",

@@ -34,6 +34,8 @@ ALL = [
     ("permutation_procrustes", {"kind": "distance"}),
     ("correlation_matching", {}),
     ("soft_matching", {}),
+    ("rtd", {}),
+    ("rtd", {"batch": 12, "trials": 2}),
     ("mutual_knn", {"k": 5}),
     ("second_order_cosine", {"k": 5}),
     ("cknna", {"k": 5}),

@@ -19,6 +19,7 @@ from tests.reference import (
     rsa,
     shape,
     shared_dimensions,
+    topology,
     whitening,
 )
 
@@ -53,4 +54,5 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "concentricity_difference": descriptive.concentricity_difference,
     "uniformity_difference": descriptive.uniformity_difference,
     "imd": heat_trace.imd,
+    "rtd": topology.rtd,
 }

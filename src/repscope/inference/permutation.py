@@ -27,6 +27,7 @@ from repscope.measures.measure import ConfiguredMeasure, Unpaired
 from repscope.measures.neighbors import Neighborhoods
 from repscope.measures.regression import RegressionState
 from repscope.measures.shape import ProcrustesState
+from repscope.measures.topology import Samples
 
 Orders = npt.NDArray[np.intp]
 
@@ -132,6 +133,8 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
         return replace(state, features=features, squares=squares, gram=None if gram is None else _taken(gram.T, order))
     if isinstance(state, Unpaired):
         return state
+    if isinstance(state, Samples) and state.whole:
+        return replace(state, distances=tuple(matrix[np.ix_(order, order)] for matrix in state.distances))
     if isinstance(state, Neighborhoods):
         squares = {f.name: getattr(state, f.name) for f in fields(state) if f.name in _OF_PAIRS}
         return replace(state, **{name: _taken(_taken(square, order).T, order).T for name, square in squares.items()})

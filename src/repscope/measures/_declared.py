@@ -17,6 +17,7 @@ from repscope.measures import (
     regression,
     rsa,
     shape,
+    topology,
     transport,
     whitening,
 )
@@ -78,6 +79,11 @@ def uniformity_facts(options: Mapping[str, Any]) -> Facts:
 def imd_facts(options: Mapping[str, Any]) -> Facts:
     fewest = heat_trace.check_options(options)
     return _same("distance", 0.0, heat_trace.largest(), _SHAPE, minimum_examples=fewest)
+
+
+def rtd_facts(options: Mapping[str, Any]) -> Facts:
+    topology.check_options(options)
+    return _same("distance", 0.0, math.inf, _SHAPE, minimum_examples=3)
 
 
 def hsic_facts(options: Mapping[str, Any]) -> Facts:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from repscope.measures import _declared as declared
-from repscope.measures import descriptive, heat_trace, local_alignment, neighbors
+from repscope.measures import descriptive, heat_trace, local_alignment, neighbors, topology
 from repscope.measures.measure import Measure
 
 _OF_NEIGHBORS: Mapping[str, Any] = {
@@ -92,6 +92,20 @@ NEIGHBOR_ROWS = (
         variants=({"k": 2}, {"k": 2, "metric": "euclidean"}),
         cost="as mutual_knn",
         references=("Huh, Cheung, Wang & Isola 2024, its code",),
+    ),
+    Measure(
+        id="rtd",
+        title="Representation topology divergence",
+        formula="(b(r, s) + b(s, r)) / 2, b the sum of bars of H₁ of [[0, rᵀ], [r, min(r, s)]], distances r, s",
+        function=topology.rtd,
+        prepare=topology.prepare,
+        score=topology.score,
+        prepare_options={"batch": 500, "trials": 10, "sample_seed": 0},
+        score_options={},
+        facts=declared.rtd_facts,
+        variants=({"batch": 15, "trials": 2},),
+        cost="persistent homology of 2·batch points, twice a trial and pair: about batch³ steps or more",
+        references=("Barannikov, Trofimov, Balabin & Burnaev 2022",),
     ),
 )
 
