@@ -217,6 +217,22 @@ def test_eigenvectors_in_another_network(rng):
     np.testing.assert_allclose(np.abs(np.corrcoef(subspace.principal(x)[:, 0], vectors[:, 0])[0, 1]), 1)
 
 
+@pytest.mark.parametrize(("rank", "inset"), [(64, 0), (1200, 1)])
+def test_where_eigenvectors_are_many_the_leading_ones_are_drawn_once_more(rank, inset):
+    values = np.geomspace(1e6, 1e2, rank)
+    spectra = {"conv1": subspace.Spectrum(values, values * 2, np.linspace(1, 0, rank), rank)}
+    scaling, rotation = subspace._draw(spectra).axes
+    assert len(scaling.child_axes) == inset
+    assert (scaling.get_title(), rotation.get_title()) == ("Scaling", "Rotation: cosine of u and YYᵀu")
+    assert {text.get_text() for text in scaling.get_legend().get_texts()} == {"‖YYᵀu‖, net B", "‖XXᵀu‖ = λ, net A"}
+    for ax in (scaling, *scaling.child_axes):
+        (line,) = ax.lines
+        np.testing.assert_allclose(line.get_ydata(), values[: len(line.get_ydata())])
+        assert ax.get_xlim()[0] > ax.get_xlim()[1], "the largest is at the right"
+        assert ax.get_yscale() == "log"
+    assert all(len(ax.lines[0].get_xdata()) == subspace.LEADING for ax in scaling.child_axes)
+
+
 def test_shared_subspaces():
     index = np.arange(64)
     steps = np.where(index < 10, 0.9, 0.1)

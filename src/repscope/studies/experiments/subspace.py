@@ -18,11 +18,15 @@ from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.study import Context, Study
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LAYERS = ("conv1", "conv4", "avg_pool")
 SHARED = 0.5
 """Cosine from which on an eigenvector of one network counts as one of the other's too."""
+
+LEADING = 40
+"""Eigenvectors that are drawn once more by themselves, where there are many."""
 
 KEPT_POINTS = 400
 """Eigenvectors of a layer whose numbers are written to the results, evenly spaced."""
@@ -77,7 +81,8 @@ def run(context: Context) -> Findings:
         pictures=(
             Picture(
                 "figure-8",
-                "Figure 8: eigenvectors of network A in network B; index 0 is the largest, at the right",
+                "Figure 8: how network B stretches and turns the principal directions u of network A; index 0, of the "
+                "largest λ, is at the right",
                 _draw(spectra),
             ),
             Picture(
@@ -233,31 +238,43 @@ def _claims(context: Context, spectra: Mapping[str, Spectrum], correlations: lis
 
 
 def _draw(spectra: Mapping[str, Spectrum]) -> Figure:
-    from repscope.plot import curve, panels, points
+    from repscope.plot import panels, points
 
     axes = panels(len(spectra), 2, size=(4.4, 2.7))
     for row, (name, one) in enumerate(spectra.items()):
         scaling, rotation = axes[2 * row], axes[2 * row + 1]
-        index = np.arange(len(one.cosine))
-        points(index, one.scaling, scaling, colors="rebeccapurple", label="‖YYᵀu‖, network B")
-        curve(one.eigenvalues, scaling, x=index, color="darkorange", label="λ, network A")
-        scaling.set_yscale("log")
-        scaling.set_ylim(
-            max(one.scaling.min() / 3, one.scaling.max() * 1e-6), 3 * max(one.eigenvalues[0], one.scaling[0])
-        )
-        scaling.set_ylabel(name)
-        points(index, one.cosine, rotation, colors="rebeccapurple")
+        whole = len(one.cosine)
+        _draw_scaling(scaling, one, whole)
+        points(np.arange(whole), one.cosine, rotation, colors="rebeccapurple")
         rotation.set_ylim(-0.02, 1.02)
-        for ax in (scaling, rotation):
-            ax.set_xlim(len(index), -0.02 * len(index))
-            if name == "avg_pool":
+        rotation.set_xlim(whole, -0.02 * whole)
+        scaling.set_ylabel(name)
+        if whole > 4 * LEADING:  # of thousands, those that are shared would be a line
+            inset = scaling.inset_axes((0.3, 0.46, 0.42, 0.46))
+            _draw_scaling(inset, one, LEADING)
+            inset.tick_params(labelsize="x-small")
+            inset.set_title(f"the first {LEADING}", fontsize="x-small", pad=2)
+        if name == "avg_pool":
+            for ax in (scaling, rotation):
                 ax.axvline(10, color="grey", linestyle="--", linewidth=0.8)
     axes[0].set_title("Scaling", fontsize="medium")
-    axes[1].set_title("Rotation (cosine)", fontsize="medium")
-    axes[0].legend(fontsize="x-small", frameon=False, markerscale=2)
+    axes[1].set_title("Rotation: cosine of u and YYᵀu", fontsize="medium")
+    axes[-2].legend(fontsize="x-small", frameon=False, markerscale=2, loc="upper left")
     for ax in axes[-2:]:
-        ax.set_xlabel("index of the eigenvector of network A")
+        ax.set_xlabel("eigenvector u of XXᵀ, by its index")
     return axes[0].get_figure(root=True)  # type: ignore[return-value]
+
+
+def _draw_scaling(ax: Axes, one: Spectrum, count: int) -> None:
+    """Lengths of the leading eigenvectors under both similarity matrices, index 0 at the right."""
+    from repscope.plot import curve, points
+
+    index, a, b = np.arange(count), one.eigenvalues[:count], one.scaling[:count]
+    points(index, b, ax, colors="rebeccapurple", label="‖YYᵀu‖, net B")
+    curve(a, ax, x=index, color="darkorange", label="‖XXᵀu‖ = λ, net A")
+    ax.set_yscale("log")
+    ax.set_ylim(max(b.min() / 3, b.max() * 1e-6), 3 * max(a[0], b[0]))
+    ax.set_xlim(count, -0.02 * count)
 
 
 def _draw_components(components: list[NDArray[np.float64]]) -> Figure:
