@@ -28,7 +28,7 @@ from repscope.engine.products import Precision, flops_per_second
 from repscope.engine.run import Work, accumulate, entry_itemsize, fit_tiles, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.threads import one_blas_thread
-from repscope.engine.tiles import LayerTiles
+from repscope.engine.tiles import LayerTiles, shareable
 from repscope.errors import InputError
 from repscope.facts import describe_reduction, divisible, facts_of, is_gram
 from repscope.inference.closed_form import pair_null
@@ -43,6 +43,7 @@ from repscope.opened import Forward, Opened, open_activations
 from repscope.partials import PartialFile, read_partial
 from repscope.permuting import permuted_values
 from repscope.prepared import PreparedLayers, correspond
+from repscope.sharing import Found, add_up_together
 from repscope.subjects import Subject
 
 _KEPT_SHARE = 0.9
@@ -123,7 +124,7 @@ class Job:
         results, own = [], []
         for number, m in enumerate(measures):
             with recorded() as caught:
-                results.append(self._score(m, opened, found, prepared))
+                results.append(self._score(m, opened, found, prepared, measures[number + 1 :]))
             own.append(caught)
             prepared.keep({other.preparation for other in measures[number + 1 :]})
         with recorded() as seen:
@@ -262,11 +263,11 @@ class Job:
         """Whether activations that sums do without are kept for standard errors, where they fit."""
         return self.intervals is not False and self.checkpoint is None and distributed.current().count == 1
 
-    def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: Opened) -> _Found:
+    def _first_pass(self, measures: Sequence[ConfiguredMeasure], opened: Opened) -> Found:
         """All that one pass of the models can give to any of the measures."""
         if isinstance(opened.source, ArraySource) or self.checkpoint is not None or distributed.current().count > 1:
-            return _Found()
-        found = _Found()
+            return Found()
+        found = Found()
         visitors: dict[Hashable, BatchVisitor | MomentVisitor] = {}
         needed_by, keep = None, False
         for m in measures:
@@ -318,7 +319,15 @@ class Job:
 
     # -- scores -----------------------------------------------------------------------------------------------
 
-    def _score(self, measure: ConfiguredMeasure, opened: Opened, found: _Found, prepared: PreparedLayers) -> Comparison:
+    def _score(
+        self,
+        measure: ConfiguredMeasure,
+        opened: Opened,
+        found: Found,
+        prepared: PreparedLayers,
+        others: Sequence[ConfiguredMeasure],
+    ) -> Comparison:
+        """Scores by one measure; ``others`` are still to come, and what they share with it is done for them too."""
         if not self._by_sums(measure):
             if not isinstance(opened.source, ArraySource):
                 found.held = found.held or self._kept(opened, [], measure.id)
@@ -354,6 +363,8 @@ class Job:
             opened = opened.as_given()
         facts = self._facts(measure, opened, chosen)
         key = self._sums(measure, chosen)
+        if key not in found.partials:
+            self._share([measure, *others], opened, chosen, found)
         if key not in found.partials:
             file = None if self.checkpoint is None else PartialFile(self.checkpoint, facts)
             found.tiles[key] = self._fitted(measure, opened, chosen)
@@ -446,6 +457,17 @@ class Job:
             file.save(partial)
         return partial
 
+    def _share(self, measures: Sequence[ConfiguredMeasure], opened: Opened, chosen: Plan, found: Found) -> None:
+        """Add up at once the sums of all measures whose kernels can share the tiles of the first."""
+        if self.checkpoint is not None or distributed.current().count > 1 or not shareable(_kernel(measures[0])):
+            return
+        wanted = {}
+        for m in measures:
+            if self._by_sums(m) and shareable(_kernel(m)):
+                its = chosen if m is measures[0] else found.plans.get(m.label) or self._plan(m, opened)
+                wanted[self._sums(m, its)] = (_kernel(m), its)
+        add_up_together(wanted, opened, chosen.route, self.observer, self.seed, found)
+
     def _with_seen(self, partial: Partial) -> Partial:
         """The partial result with what the observer has seen so far."""
         return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
@@ -461,25 +483,6 @@ class Job:
         wanted = correspond(opened.layers) if self.corresponding else None
         values = prepared.scores(measure, source, states, rows, columns, wanted)
         return values, pair_null(measure, states, rows, columns)
-
-
-@dataclass
-class _Found:
-    """What the first pass has brought, and what one measure leaves for the next.
-
-    Attributes:
-        plans: Of each measure that comes from sums, by label.
-        visitors: Those that hold its sums, where one pass was enough.
-        held: The activations of all examples, where a measure needs them and they fit.
-        partials: Sums over tiles, by what they are of.
-        tiles: How activations became entries in them.
-    """
-
-    plans: dict[str, Plan] = field(default_factory=dict)
-    visitors: dict[str, BatchVisitor | MomentVisitor] = field(default_factory=dict)
-    held: ArraySource | None = None
-    partials: dict[Hashable, Sequence[Partial]] = field(default_factory=dict)
-    tiles: dict[Hashable, Sequence[LayerTiles] | None] = field(default_factory=dict)
 
 
 def _kernel(measure: ConfiguredMeasure) -> Kernel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import array_api_compat
@@ -32,29 +33,60 @@ def fit_bandwidths(
         seed: For the choice, which does not depend on how the examples come in batches.
         precision: Of the products of activations.
     """
-    assert isinstance(kernel, RBF | Laplace)
-    fitted = fit_layers(source, kernel, precision)
+    return fit_bandwidths_together(source, [kernel], examples, seed, precision)[0]
+
+
+def fit_bandwidths_together(
+    source: Source, kernels: Sequence[Kernel], examples: int, seed: int, precision: Precision = "auto"
+) -> list[list[LayerTiles]]:
+    """The same for several kernels of the same features, from one sample and its distances.
+
+    Args:
+        source: As for :func:`fit_bandwidths`.
+        kernels: Kernels that are :func:`~repscope.engine.tiles.shareable`, or one that need not be.
+        examples: As for :func:`fit_bandwidths`.
+        seed: As for :func:`fit_bandwidths`.
+        precision: As for :func:`fit_bandwidths`.
+
+    Returns:
+        For each kernel those of all layers.
+    """
+    plain = next((kernel for kernel in kernels if not isinstance(kernel, RBF | Laplace)), kernels[0])
+    fitted = fit_layers(source, plain, precision)
+    found = [[replace(tiles, kernel=kernel) for tiles in fitted] for kernel in kernels]
     visitor = _SampleVisitor(source.names, fitted, examples, seed)
     source.stream(visitor)
-    for index, tiles in enumerate(fitted):
+    for index in range(len(fitted)):
         sample = visitor.sample(index)
         xp = array_api_compat.array_namespace(sample)
         squares = squared_lengths(sample)
         squared = times_transposed(sample, sample)
         squared = squared_distances_between(xp, squared, squares, squares, resolution(sample))
         squared = without_diagonal(xp, squared)
-        if kernel.sigma is not None:
-            tiles.variance = (kernel.sigma / tiles.scale) ** 2
-        else:
-            tiles.variance = kernel.fraction**2 * _median(xp, squared, kernel, visitor.n)
-        if tiles.variance > 0:
-            squared *= (-0.5 if isinstance(kernel, RBF) else 1.0) / tiles.variance
-            typical = xp.exp(squared) if isinstance(kernel, RBF) else xp.exp(-xp.sqrt(squared))
-            tiles.offset = float(xp.mean(typical))
-            tiles.take_thirds(sample)
-        else:
-            tiles.variance = float("nan")  # at least half of the distances are 0: no bandwidth follows from them
-    return fitted
+        medians: dict[str, float] = {}
+        for layers in found:
+            _set_bandwidth(layers[index], squared, medians, visitor.n, sample)
+    return found
+
+
+def _set_bandwidth(tiles: LayerTiles, squared: Array, medians: dict[str, float], n: int, sample: Array) -> None:
+    """Bandwidth and offset of one layer by the squared distances of its sample; medians of each kind are kept."""
+    xp, kernel = array_api_compat.array_namespace(squared), tiles.kernel
+    if not isinstance(kernel, RBF | Laplace):
+        return  # settled by the fit
+    if kernel.sigma is not None:
+        tiles.variance = (kernel.sigma / tiles.scale) ** 2
+    else:
+        if kernel.median not in medians:
+            medians[kernel.median] = _median(xp, squared, kernel, n)
+        tiles.variance = kernel.fraction**2 * medians[kernel.median]
+    if tiles.variance > 0:
+        typical = squared * ((-0.5 if isinstance(kernel, RBF) else 1.0) / tiles.variance)
+        typical = xp.exp(typical) if isinstance(kernel, RBF) else xp.exp(-xp.sqrt(typical))
+        tiles.offset = float(xp.mean(typical))
+        tiles.take_thirds(sample)
+    else:
+        tiles.variance = float("nan")  # at least half of the distances are 0: no bandwidth follows from them
 
 
 def _median(xp: Any, squared: Array, kernel: RBF | Laplace, n: int) -> float:

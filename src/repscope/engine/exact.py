@@ -14,11 +14,11 @@ import array_api_compat
 import numpy as np
 
 from repscope.engine.accumulate import Matrix, MomentSums
-from repscope.engine.bandwidth import fit_bandwidths
+from repscope.engine.bandwidth import fit_bandwidths, fit_bandwidths_together
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, to_numpy
 from repscope.engine.stream import Fitting, Source, check_finite, fit_layers, stacked_products
-from repscope.engine.tiles import LayerTiles
+from repscope.engine.tiles import LayerTiles, SharedTiles
 from repscope.measures._arrays import Array, widest_float
 from repscope.measures._sums import PairSums, TileSums
 from repscope.measures.kernels import RBF, Kernel, Laplace
@@ -162,6 +162,7 @@ def accumulate_tiles(
         tiles: What :func:`layer_tiles` gives, where that is known.
     """
     tiles = tiles or layer_tiles(source, kernel, bandwidth_examples, seed, precision)
+    shared = [SharedTiles([one]) for one in tiles]
     sums, done = TileSums(len(tiles)), 0
     if resume is not None:
         sums, done = TileSums.from_arrays(without_prefix("sums.", resume.arrays)), resume.done
@@ -171,7 +172,7 @@ def accumulate_tiles(
 
     while True:
         block = shard.index + done * shard.count
-        visitor = _BlockVisitor(source, tiles, sums, held_batches, tile_rows, block * held_batches)
+        visitor = _BlockVisitor(source, shared, [sums], held_batches, tile_rows, block * held_batches)
         source.stream(visitor, start=block * held_batches)
         visitor.finish()
         done += 1
@@ -179,6 +180,43 @@ def accumulate_tiles(
             return partial(complete=True)
         if checkpoint is not None:
             checkpoint(partial(complete=False))
+
+
+def accumulate_tiles_together(
+    source: Source, fitted: Sequence[Sequence[LayerTiles]], *, held_batches: int, tile_rows: int
+) -> list[Partial]:
+    """Add up all tiles by several kernels at once, which share the passes and the products of features.
+
+    Args:
+        source: As for :func:`accumulate_tiles`.
+        fitted: For each kernel what :func:`layer_tiles_together` gives.
+        held_batches: As for :func:`accumulate_tiles`.
+        tile_rows: As for :func:`accumulate_tiles`.
+
+    Returns:
+        What :func:`accumulate_tiles` gives by each kernel.
+    """
+    shared = [SharedTiles(of_layer) for of_layer in zip(*fitted, strict=True)]
+    sums = [TileSums(len(shared)) for _ in fitted]
+    first = 0
+    while True:
+        visitor = _BlockVisitor(source, shared, sums, held_batches, tile_rows, first)
+        source.stream(visitor, start=first)
+        visitor.finish()
+        first += held_batches
+        if visitor.batches <= held_batches:
+            break
+    return [
+        Partial("tiles", _ALL, first // held_batches, True, {**with_prefix("sums.", s.arrays()), **constants(tiles)})
+        for s, tiles in zip(sums, fitted, strict=True)
+    ]
+
+
+def layer_tiles_together(
+    source: Source, kernels: Sequence[Kernel], bandwidth_examples: int, seed: int, precision: Precision
+) -> list[list[LayerTiles]]:
+    """The same as :func:`layer_tiles` by several kernels that share features, one of them radial, from one sample."""
+    return fit_bandwidths_together(source, kernels, bandwidth_examples, seed, precision)
 
 
 def layer_tiles(
@@ -209,8 +247,8 @@ class _BlockVisitor:
     def __init__(
         self,
         source: Source,
-        tiles: Sequence[LayerTiles],
-        sums: TileSums,
+        tiles: Sequence[SharedTiles],
+        sums: Sequence[TileSums],
         held_batches: int,
         tile_rows: int,
         first_batch: int,
@@ -245,7 +283,7 @@ class _BlockVisitor:
         assert self.rows is not None
         for held in self.chunks:
             blocks = (
-                tiles.block(left[held, :], right)
+                tiles.blocks(left[held, :], right)
                 for tiles, left, right in zip(self.tiles, self.held, self.current, strict=True)
             )
             _add_block(self.sums, _moved(held, self.rows.start), rows, blocks)
@@ -268,11 +306,11 @@ class _BlockVisitor:
         assert self.rows is not None
         diagonal = rows == columns
 
-        def block(tiles: LayerTiles, features: Array) -> Array:
+        def blocks_of(tiles: SharedTiles, features: Array) -> Iterator[Array]:
             left = features[rows, :]
-            return tiles.block(left, left if diagonal else features[columns, :])
+            return tiles.blocks(left, left if diagonal else features[columns, :])
 
-        blocks = (block(tiles, features) for tiles, features in zip(self.tiles, self.held, strict=True))
+        blocks = (blocks_of(tiles, features) for tiles, features in zip(self.tiles, self.held, strict=True))
         global_rows, global_columns = _moved(rows, self.rows.start), _moved(columns, self.rows.start)
         if diagonal:
             _add_diagonal(self.sums, global_rows, blocks)
@@ -288,39 +326,62 @@ def _joined(parts: list[Array]) -> Array:
     return array_api_compat.array_namespace(parts[0]).concat(parts, axis=0)
 
 
-def _add_block(sums: TileSums, rows: slice, columns: slice, blocks: Iterator[Array]) -> None:
-    """Add a tile off the diagonal, given block by block for each layer."""
-    stack: Array = None
-    row_sums, column_sums = [], []
-    for index, block in enumerate(blocks):
-        xp = array_api_compat.array_namespace(block)
-        row_sums.append(to_numpy(xp.sum(block, axis=1, dtype=widest_float(xp, block))))
-        column_sums.append(to_numpy(xp.sum(block, axis=0, dtype=widest_float(xp, block))))
-        stack = _stacked(stack, index, xp.reshape(block, (-1,)), sums.layers)
-    sums.update_block(rows, columns, stacked_products(stack), np.stack(row_sums), np.stack(column_sums))
+def _add_block(sums: Sequence[TileSums], rows: slice, columns: slice, blocks: Iterator[Iterator[Array]]) -> None:
+    """Add a tile off the diagonal, given block by block for each layer, and for each layer by each kernel."""
+    stacks = [_Stack(s.layers) for s in sums]
+    for of_layer in blocks:
+        for stack, block in zip(stacks, of_layer, strict=True):
+            xp = array_api_compat.array_namespace(block)
+            stack.row_sums.append(to_numpy(xp.sum(block, axis=1, dtype=widest_float(xp, block))))
+            stack.beside.append(to_numpy(xp.sum(block, axis=0, dtype=widest_float(xp, block))))
+            stack.add(xp.reshape(block, (-1,)))
+    for s, stack in zip(sums, stacks, strict=True):
+        s.update_block(rows, columns, stack.products(), np.stack(stack.row_sums), np.stack(stack.beside))
 
 
-def _add_diagonal(sums: TileSums, rows: slice, blocks: Iterator[Array]) -> None:
-    """Add a tile on the diagonal, given block by block for each layer."""
-    stack: Array = None
-    diagonals, row_sums = [], []
-    for index, block in enumerate(blocks):
-        xp = array_api_compat.array_namespace(block)
-        diagonals.append(to_numpy(xp.linalg.diagonal(block)))
-        row_sums.append(to_numpy(xp.sum(block, axis=1, dtype=widest_float(xp, block))) - diagonals[-1])
-        flat = xp.asarray(_strict_triangle(block.shape[0]), device=array_api_compat.device(block))
-        stack = _stacked(stack, index, xp.take(xp.reshape(block, (-1,)), flat, axis=0), sums.layers)
-    sums.update_diagonal(rows, 2 * stacked_products(stack), np.stack(row_sums), np.stack(diagonals))
+def _add_diagonal(sums: Sequence[TileSums], rows: slice, blocks: Iterator[Iterator[Array]]) -> None:
+    """Add a tile on the diagonal, given in the same way."""
+    stacks = [_Stack(s.layers) for s in sums]
+    for of_layer in blocks:
+        for stack, block in zip(stacks, of_layer, strict=True):
+            xp = array_api_compat.array_namespace(block)
+            diagonal = to_numpy(xp.linalg.diagonal(block))
+            stack.row_sums.append(to_numpy(xp.sum(block, axis=1, dtype=widest_float(xp, block))) - diagonal)
+            stack.beside.append(diagonal)
+            flat = xp.asarray(_strict_triangle(block.shape[0]), device=array_api_compat.device(block))
+            stack.add(xp.take(xp.reshape(block, (-1,)), flat, axis=0))
+    for s, stack in zip(sums, stacks, strict=True):
+        s.update_diagonal(rows, 2 * stack.products(), np.stack(stack.row_sums), np.stack(stack.beside))
 
 
-def _stacked(stack: Array, index: int, entries: Array, layers: int) -> Array:
-    """Put the entries of one layer's tile into the stack (L, m) of all, which the first one makes."""
-    if stack is None:
-        xp = array_api_compat.array_namespace(entries)
-        shape = (layers, entries.shape[0])
-        stack = xp.empty(shape, dtype=entries.dtype, device=array_api_compat.device(entries))
-    stack[index, :] = entries
-    return stack
+class _Stack:
+    """The entries of one tile of all layers by one kernel.
+
+    Attributes:
+        row_sums: Of each layer.
+        beside: Of each layer the column sums, or the diagonal.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+        self.entries: Array = None
+        self.row_sums: list[Matrix] = []
+        self.beside: list[Matrix] = []
+        self.filled = 0
+
+    def add(self, entries: Array) -> None:
+        """Put those of the next layer (m,) into the stack (L, m), which the first one makes."""
+        if self.entries is None:
+            xp = array_api_compat.array_namespace(entries)
+            shape = (self.layers, entries.shape[0])
+            self.entries = xp.empty(shape, dtype=entries.dtype, device=array_api_compat.device(entries))
+        self.entries[self.filled, :] = entries
+        self.filled += 1
+
+    def products(self) -> Matrix:
+        """Of all pairs of layers (L, L); the entries are given away."""
+        entries, self.entries = self.entries, None
+        return stacked_products(entries)
 
 
 @lru_cache(maxsize=4)

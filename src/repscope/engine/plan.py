@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -133,6 +133,34 @@ def plan(
         f"the exact value would take about {price / forward_seconds:.0f} times the forward passes of {n} examples "
         f"({len(widths)} layers, {sum(widths)} features); pairs='all' computes it"
     )
+
+
+def shared(plans: Sequence[Plan], widths: Sequence[int], n: int | None) -> Plan | None:
+    """The work of several kernels at once on one route in tiles, within the memory of that of one.
+
+    A tile of all layers is there once for each kernel, so tiles are smaller, or fewer batches are held.
+
+    Args:
+        plans: Of each kernel.
+        widths: Features of each layer.
+        n: Examples; None where nobody knows.
+
+    Returns:
+        The plan; None where each had better go its own way.
+    """
+    if len(plans) < 2 or n is None:
+        return None
+    first, kernels = plans[0], len(plans)
+    sampled = max(plan.bandwidth_examples for plan in plans)
+    if first.route == "memory":
+        rows = max(1, int(first.tile_rows / math.sqrt(kernels)))
+        return replace(first, batch_size=rows, tile_rows=rows, bandwidth_examples=sampled)
+    rows = max(first.batch_size, first.tile_rows // kernels)
+    more = max(0, kernels * rows - first.tile_rows)
+    held = min(plan.held_batches for plan in plans) - math.ceil(more * len(widths) / sum(widths))
+    if held < 1 or math.ceil(math.ceil(n / first.batch_size) / held) > max(plan.passes for plan in plans):
+        return None
+    return replace(first, held_batches=held, tile_rows=rows, bandwidth_examples=sampled)
 
 
 @dataclass(frozen=True)

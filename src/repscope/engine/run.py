@@ -14,9 +14,11 @@ from repscope.engine.exact import (
     MomentVisitor,
     accumulate_moments,
     accumulate_tiles,
+    accumulate_tiles_together,
     finish_moments,
     finish_tiles,
     layer_tiles,
+    layer_tiles_together,
 )
 from repscope.engine.partial import Checkpoint, Partial, Shard
 from repscope.engine.plan import Plan
@@ -108,6 +110,22 @@ def _accumulate(source: Source, kernel: Kernel, estimator: Estimator, chosen: Pl
         precision=chosen.precision,
         tiles=work.tiles,
     )
+
+
+def accumulate_together(
+    source: Source, kernels: Sequence[Kernel], chosen: Plan, seed: int
+) -> tuple[list[Partial], list[list[LayerTiles]]]:
+    """Add up the tiles of several kernels that share features, one of them radial, in one process.
+
+    Returns:
+        For each kernel its partial result, and how activations became entries.
+    """
+    with one_blas_thread():
+        fitted = layer_tiles_together(source, kernels, chosen.bandwidth_examples, seed, chosen.precision)
+        partials = accumulate_tiles_together(
+            source, fitted, held_batches=chosen.held_batches, tile_rows=chosen.tile_rows
+        )
+    return partials, fitted
 
 
 def fit_tiles(source: Source, kernel: Kernel, chosen: Plan, seed: int) -> list[LayerTiles]:

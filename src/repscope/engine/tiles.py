@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import array_api_compat
@@ -20,7 +21,7 @@ from repscope.measures._tiles import (
     squared_distances_between,
     tileable,
 )
-from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, without_diagonal
+from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, without_diagonal
 
 
 @dataclass
@@ -102,7 +103,10 @@ class LayerTiles:
 
     def block(self, left: Array, right: Array) -> Array:
         """Entries of K (|I|, |J|) between two sets of prepared features (|I|, p), (|J|, p)."""
-        products = product_in(left, right, self.precision)
+        return self.entries(product_in(left, right, self.precision), left, right)
+
+    def entries(self, products: Array, left: Array, right: Array) -> Array:
+        """The same from the products of the features (|I|, |J|), which are used up."""
         if not isinstance(self.kernel, RBF | Laplace):
             return entries_of_products(self.kernel, products, left.shape[1])
         xp = array_api_compat.array_namespace(products)
@@ -114,6 +118,34 @@ class LayerTiles:
         entries = entries_of_distances(self.kernel, squared, self.variance)
         entries -= self.offset
         return entries
+
+
+@dataclass(frozen=True)
+class SharedTiles:
+    """One layer's activations, prepared once, as entries of its Gram matrices by several kernels.
+
+    Attributes:
+        kernels: By each kernel; shift, scale and precision are the same in all.
+    """
+
+    kernels: Sequence[LayerTiles]
+
+    def features(self, x: Array, spare: Array | None = None) -> Array:
+        """As of one kernel."""
+        return self.kernels[0].features(x, spare)
+
+    def blocks(self, left: Array, right: Array) -> Iterator[Array]:
+        """Entries (|I|, |J|) by one kernel after another; the products of features are computed once."""
+        products = product_in(left, right, self.kernels[0].precision)
+        xp = array_api_compat.array_namespace(products)
+        for tiles in self.kernels[:-1]:
+            yield tiles.entries(xp.asarray(products, copy=True), left, right)
+        yield self.kernels[-1].entries(products, left, right)
+
+
+def shareable(kernel: Kernel) -> bool:
+    """Whether a kernel's entries come from the same features as those of all others of which this is true."""
+    return isinstance(kernel, Linear | RBF)
 
 
 _OUTLYING = 4.0

@@ -325,6 +325,7 @@ class Context:
                     layers=chosen,
                     measure=list(missing.values()),
                     pairs="all",
+                    intervals=False,  # the units of replication are networks
                     progress=self.progress,
                     **({"reduce": "flatten"} if capture is None else capture),
                 )
