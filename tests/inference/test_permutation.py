@@ -64,6 +64,31 @@ def test_every_measure_is_scored_anew_for_each_permutation(measure: str, options
     np.testing.assert_allclose(test.comparison.null_sd, test.null.std(axis=0))
 
 
+@pytest.mark.parametrize(
+    "measure",
+    [
+        *("procrustes", "shape_distance", "angular_cka", "aligned_cosine"),
+        *("permutation_procrustes", "correlation_matching", "soft_matching"),
+    ],
+)
+@pytest.mark.parametrize("width", [4, 30])
+def test_shapes_and_units_are_prepared_once(measure: str, width: int) -> None:
+    (x,) = layers_of(25, (width,)).values()
+    configured, order = configure(measure), np.random.default_rng(0).permutation(25)
+    moved = permutation.permuted(configured.prepare(x), order)
+    assert moved is not None
+    itself = float(configured.score(configured.prepare(x), configured.prepare(x)))
+    np.testing.assert_allclose(configured.score(moved, configured.prepare(x[order])), itself, atol=1e-9)
+
+
+def test_an_angle_has_the_p_values_of_its_cosine() -> None:
+    a, b = layers_of(40, (4, 60), seed=0), layers_of(40, (3, 6), seed=1)
+    angle = permutation_test(a, b, measure="angular_cka", permutations=199)
+    cosine = permutation_test(a, b, measure="cka", estimator="biased", permutations=199)
+    np.testing.assert_array_equal(angle.comparison.p_values, cosine.comparison.p_values)
+    assert len(np.unique(angle.comparison.p_values)) > 1
+
+
 def test_few_examples_are_enumerated() -> None:
     a, b = layers_of(5, (2, 3)), layers_of(5, (2,), seed=1)
     test = permutation_test(a, b)
