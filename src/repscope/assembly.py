@@ -24,6 +24,7 @@ from repscope.inference.observer import Observer
 from repscope.inference.spectrum import cka_without
 from repscope.measures._messages import warn
 from repscope.measures.kernels import check_estimator
+from repscope.too_few import warn_of_few_examples
 
 OBSERVER = "observer."
 """What the names of an observer's arrays begin with in a partial result."""
@@ -40,6 +41,7 @@ def from_partials(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comp
         return with_warnings([result], [], [caught])[0]
     with recorded() as shared:
         (result,) = with_diagnostics([result], observer, [(facts["rows"], facts["columns"])])
+        warn_of_few_examples(result)
     return with_warnings([result], shared, [caught])[0]
 
 

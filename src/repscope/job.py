@@ -45,6 +45,7 @@ from repscope.permuting import permuted_values
 from repscope.prepared import PreparedLayers, correspond
 from repscope.sharing import Found, add_up_together
 from repscope.subjects import Subject
+from repscope.too_few import warn_of_few_examples
 
 _KEPT_SHARE = 0.9
 """Of the memory budget that activations may fill."""
@@ -129,6 +130,10 @@ class Job:
             prepared.keep({other.preparation for other in measures[number + 1 :]})
         with recorded() as seen:
             results = with_diagnostics(results, self._all_seen(), [self._axes(opened.layers)] * len(results))
+        for result, caught in zip(results, own, strict=True):
+            with recorded() as few:
+                warn_of_few_examples(result)
+            caught.extend(few)
         return with_warnings(results, [*shared, *seen], own)
 
     def permute(

@@ -360,3 +360,50 @@ def test_bad_input_is_refused(rng: np.random.Generator) -> None:
         diagnose({"a": np.eye(3), "b": np.full((3, 3), np.nan)})
     with pytest.raises(InputError, match="massive_features: threshold must be positive, got 0"):
         massive_features(np.eye(3), threshold=0)
+
+
+# -- few examples --------------------------------------------------------------------------------------------------
+
+
+def test_few_examples_are_said_once_where_unrelated_layers_would_look_alike():
+    rng = np.random.default_rng(0)
+    layers = {name: rng.standard_normal((64, p)) for name, p in (("x", 512), ("y", 256), ("narrow", 2))}
+    (said,) = warned(layers, estimator="biased")
+    assert said.startswith("CKA (linear, biased): 64 examples are few for layers whose variance lies in 5")
+    assert "'x' × 'x', participation ratios): unrelated layers would score 0.89" in said
+    (said,) = warned(layers, measure="procrustes")
+    assert said.startswith("Procrustes (angle): 64 examples are few for layers")
+    assert "unrelated layers would look alike (at 0.89" in said
+    both = repscope_warnings(layers, measure=["cka", "procrustes"], estimator="biased")
+    assert [len(result.warnings) for result in both.values()] == [1, 1]
+    assert not warned(layers)  # of the unbiased estimator unrelated layers score 0
+
+
+def repscope_warnings(layers: dict[str, Any], **settings: Any) -> dict[str, repscope.Comparison]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticWarning)
+        return repscope.compare(layers, **settings)
+
+
+def test_it_is_the_participation_ratio_that_counts_and_not_the_width():
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((200, 8)) @ rng.standard_normal((8, 3000))  # eight directions in 3,000 features
+    assert not warned({"wide": wide}, estimator="biased")
+    assert warned({"full": rng.standard_normal((200, 3000))}, estimator="biased")
+
+
+def test_the_ratio_of_a_sample_is_taken_to_all_examples():
+    """Of 2,000 examples of 1,000 equal directions it is nP/(n + P) = 667, a third of n; of 256 of them 204."""
+    rng = np.random.default_rng(0)
+    result = repscope_warnings({"x": rng.standard_normal((2000, 1000))}, measure=["procrustes"])["procrustes"]
+    facts_of_x = result.diagnostics["model"]["x"]
+    assert facts_of_x["sampled_examples"] < 300
+    (said,) = result.warnings
+    ratio = float(said.split("(at ")[1].split(" of n")[0])
+    assert ratio == pytest.approx(1 / 3, rel=0.1)
+
+
+def test_the_estimate_from_batches_has_few_examples_in_each():
+    rng = np.random.default_rng(0)
+    (said,) = warned({"x": rng.standard_normal((400, 60))}, estimator="biased", pairs="batch", batch_size=50)
+    assert said.startswith("CKA (linear, biased): batches of 50 examples are few")

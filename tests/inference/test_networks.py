@@ -85,6 +85,7 @@ def test_a_difference_of_no_width():
 # -- examples ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")  # of few examples
 def test_the_number_for_chance_is_that_at_which_chance_is_so_small():
     """Unrelated normal layers of 50 equal directions: n = P(1 − ε)/ε = 950 for ε = 0.05, from 100 examples."""
     rng = np.random.default_rng(0)
@@ -108,6 +109,7 @@ def test_the_number_for_the_width_is_that_at_which_it_is_so_narrow():
     assert float(((high - low) / 2).max()) < 0.03
 
 
+@pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")  # of few examples
 def test_the_sentence_says_it():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 200)), rng.standard_normal((30, 200))

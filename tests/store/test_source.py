@@ -203,6 +203,7 @@ def test_stores_in_mappings_and_beside_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["linear", "cosine"])
+@pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")  # of few examples
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_what_does_not_fit_in_memory_is_streamed_to_the_same_number(
     tmp_path: Path, kernel: Any, estimator: str
