@@ -21,6 +21,12 @@ from repscope.errors import (
     RepscopeError,
     RepscopeWarning,
 )
+from repscope.functional import (
+    accuracy_difference,
+    compare_predictions,
+    disagreement,
+    jensen_shannon_divergence,
+)
 from repscope.inference.confounds import Deconfounded, deconfounded_cka, partial_similarity
 from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_features
 from repscope.inference.sampled_units import cka_of_populations
@@ -79,6 +85,7 @@ __all__ = [
     "RepscopeError",
     "RepscopeWarning",
     "RequiredExamples",
+    "accuracy_difference",
     "agreement",
     "aligned_cosine",
     "angular_cka",
@@ -91,6 +98,7 @@ __all__ = [
     "cknna",
     "compare",
     "compare_part",
+    "compare_predictions",
     "compare_sizes",
     "compare_within",
     "concentricity_difference",
@@ -100,6 +108,7 @@ __all__ = [
     "deconfounded_cka",
     "diagnose",
     "difference",
+    "disagreement",
     "distance_correlation",
     "eigenspace_overlap",
     "ensd",
@@ -107,6 +116,7 @@ __all__ = [
     "hsic",
     "imd",
     "jaccard_knn",
+    "jensen_shannon_divergence",
     "linear_regression",
     "load",
     "magnitude_difference",

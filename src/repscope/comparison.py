@@ -30,7 +30,9 @@ FORMAT_VERSION = 1
 STATISTICS = ("null_mean", "null_sd", "p_values", "standard_errors")
 _ARRAYS = ("values", *STATISTICS)
 CHANCE = 0.05  # p value above which a score is within chance
-_ACRONYMS = frozenset({"cca", "cka", "hsic", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"})
+_ACRONYMS = frozenset(
+    {"cca", "cka", "cknna", "ensd", "gulp", "hsic", "imd", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"}
+)
 
 
 @dataclass(frozen=True)
