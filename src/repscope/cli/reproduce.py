@@ -11,20 +11,44 @@ from typing import Any
 from repscope.cli.terminal import text_width
 from repscope.errors import InputError, MissingExtraError
 from repscope.studies.claims import FAILS, HOLDS, count_verdicts
+from repscope.studies.cost import counts, estimate
 from repscope.studies.reproduce import NAMES, Outcome, find_study, reproduce
-from repscope.studies.study import terminal
+from repscope.studies.study import SCALES, terminal
 
 _STYLES = {HOLDS: "bold green", FAILS: "bold red"}
 
 
 def list_studies() -> list[str]:
-    """The studies and what each asks, in lines for a terminal."""
+    """The studies, what each asks, and how much it does at each scale, in lines for a terminal."""
     widest = max(map(len, NAMES))
+    indent = " " * (widest + 2)
     lines = []
     for name in NAMES:
         study = find_study(name)
         text = f"{name:<{widest}}  {study.title} {study.source}."
-        lines += textwrap.wrap(text, text_width(), subsequent_indent=" " * (widest + 2), break_on_hyphens=False)
+        lines += textwrap.wrap(text, text_width(), subsequent_indent=indent, break_on_hyphens=False)
+        lines += [f"{indent}{scale:<5}  {counts(study.plan(study.settings[scale]))}" for scale in SCALES]
+    return lines
+
+
+def cost_of(name: str, changes: Mapping[str, Any], device: str) -> list[str]:
+    """What a study asks, and what it costs here at each scale, in lines for a terminal.
+
+    Args:
+        name: The study.
+        changes: Settings that were changed.
+        device: Where networks would be trained.
+
+    Raises:
+        InputError: There is no such study or setting.
+    """
+    study = find_study(name)
+    lines = textwrap.wrap(f"{study.title} {study.source}.", text_width(), break_on_hyphens=False)
+    for scale in SCALES:
+        found = estimate(study.plan(study.settled(scale, changes)), device) or ["no training, seconds"]
+        for i, text in enumerate(found):
+            head = f"{scale if i == 0 else '':<5}  "
+            lines += textwrap.wrap(head + text, text_width(), subsequent_indent=" " * 9, break_on_hyphens=False)
     return lines
 
 

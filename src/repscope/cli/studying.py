@@ -52,7 +52,7 @@ def reproduce(
     scale: Annotated[
         Scale, typer.Option(help="tiny: digits, seconds; small: an hour or two on 2 cores; paper: the paper's counts.")
     ] = Scale.TINY,
-    list_all: Annotated[bool, typer.Option("--list", help="Print the studies and leave.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="Print the studies, or the cost of STUDY here.")] = False,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Files of CIFAR or Multi30k, for small and paper.")
     ] = None,
@@ -75,15 +75,15 @@ def reproduce(
     verbose: Verbose = False,
 ) -> None:
     """Run an experiment of the 2019 paper: networks, similarities, figures, and whether each claim holds."""
-    from repscope.cli.reproduce import changes_of, list_studies, print_outcome, run
+    from repscope.cli.reproduce import changes_of, cost_of, list_studies, print_outcome, run
 
     with explained(verbose):
+        settings = changes_of({"networks": networks, "epochs": epochs, "images": images}, changes or [])
         if list_all:
-            print("\n".join(list_studies()))
+            print("\n".join(list_studies() if study is None else cost_of(study, settings, device)))
             return
         if study is None:
             raise InputError("reproduce: STUDY must be given. See: repscope reproduce --list")
-        settings = changes_of({"networks": networks, "epochs": epochs, "images": images}, changes or [])
         outcome = run(
             study,
             scale=scale.value,

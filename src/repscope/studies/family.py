@@ -233,11 +233,23 @@ def _expected(
     """Seconds to expect on the CPU, or None where it is not worth saying or nobody knows."""
     if any(next(model.parameters()).device.type != "cpu" for model in models.values()):
         return None
-    ranks = {name: [min(n, p) for p in found.values()] for name, found in widths.items()}
+    names = list(widths)
+    ranks = [[min(n, p) for p in widths[name].values()] for name in names]
+    seconds = operations(ranks, n, [(names.index(a), names.index(b)) for a, b in pairs]) / flops_per_second()
+    return seconds if seconds > WORTH_SAYING else None
+
+
+def operations(ranks: Sequence[Sequence[int]], n: int, pairs: Sequence[tuple[int, int]]) -> float:
+    """Operations in single precision that the CCA family takes as long as.
+
+    Args:
+        ranks: For each network the ranks of its layers.
+        n: Examples.
+        pairs: Places of the networks whose layers are compared.
+    """
     # Products in double precision take twice as long as in single.
-    operations = sum(8 * n * p**2 + _DECOMPOSITION * p**3 for ps in ranks.values() for p in ps)
+    total = sum(8.0 * n * p**2 + _DECOMPOSITION * p**3 for ps in ranks for p in ps)
     for a, b in pairs:
         for p, q in itertools.product(ranks[a], ranks[b]):
-            operations += 2 * n * p * q + 4 * p * q * min(p, q) + _SCORING * min(p, q) ** 3
-    seconds = operations / flops_per_second()
-    return seconds if seconds > WORTH_SAYING else None
+            total += 2.0 * n * p * q + 4.0 * p * q * min(p, q) + _SCORING * min(p, q) ** 3
+    return total

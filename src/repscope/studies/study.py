@@ -23,6 +23,7 @@ from repscope.measures.measure import ConfiguredMeasure
 from repscope.studies.claims import Check, Claim
 from repscope.studies.findings import Findings
 from repscope.studies.folder import Folder
+from repscope.studies.plans import Plan, PlanOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,7 @@ class Study:
         settings: For each scale, everything that decides the numbers, as values of JSON.
         reductions: For each scale, what is smaller than in the paper and how that moves the numbers.
         run: Does it.
+        plan: What it trains and compares at given settings.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Study:
     settings: Mapping[Scale, Mapping[str, Any]]
     reductions: Mapping[Scale, Sequence[str]]
     run: Callable[[Context], Findings]
+    plan: PlanOf = lambda _: Plan()
 
     def settled(self, scale: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a scale with changes of the caller's.

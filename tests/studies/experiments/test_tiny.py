@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import repscope
 from repscope.studies.claims import FAILS, HOLDS, UNTESTED
 from repscope.studies.reproduce import NAMES, find_study
 from repscope.studies.study import SCALES
+from tests.studies.test_cost import stems
 
 # The networks have two channels and are hardly trained.
 pytestmark = pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")
@@ -111,3 +113,19 @@ def test_the_figures_are_drawn_in_the_papers_layout(workshop):
         assert all(ax.images[0].get_cmap().name == "magma" for ax in images)
         assert all(ax.images[0].origin == "lower" for ax in images)
         assert images[0].get_position().y0 > images[2].get_position().y0 > images[4].get_position().y0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_trains_what_its_plan_says(name, workshop):
+    outcome = workshop.run(name)
+    planned = find_study(name).plan(outcome.record["settings"])
+    trained = Counter(network["file"].rpartition("-seed")[0] for network in outcome.record["networks"])
+    assert trained == stems(planned.trainings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_has_a_plan(name, scale):
+    plan = find_study(name).plan(find_study(name).settings[scale])
+    assert bool(plan.trainings) == (name != "invariance")
+    assert all(training.passes > 0 for training in plan.trainings if training.epochs)

@@ -17,6 +17,7 @@ from repscope.studies.drawing import maps
 from repscope.studies.family import pairs_of_networks
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import mean_over_pairs, rank_correlation
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 from repscope.studies.table2 import INDEXES
 
@@ -304,6 +305,22 @@ def _claims(
     ]
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    data, count, epochs, limit = (settings[key] for key in ("data", "networks", "epochs", "train_images"))
+    width = {"plain": settings["plain_width"], "resnet": settings["resnet_width"], "tiny": settings["resnet_width"]}
+    pairs = [tuple(pair.split(" x ")) for pair in settings["pairs"]]
+    of_f8 = [_spec(name, dict.fromkeys(width, settings["f8_width"])) for name in ("tiny-10", "resnet-14")]
+    trainings = [
+        Training(_spec(name, width), data, count, epochs, limit) for name in dict.fromkeys(n for p in pairs for n in p)
+    ]
+    trainings += [Training(spec, data, 1, epochs, limit) for spec in of_f8]
+    compared = [Comparing([(_spec(name, width), count) for name in pair], data, settings["images"]) for pair in pairs]
+    both = [(spec, 1) for spec in of_f8]
+    compared.append(Comparing(both, data, settings["f8_images"], indexes=2, family=True))
+    return Plan(trainings, compared)
+
+
 STUDY = Study(
     name="architectures",
     title="Do layers of different architectures correspond?",
@@ -376,4 +393,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -14,6 +14,7 @@ from repscope.studies.claims import Check, Claim, percent
 from repscope.studies.drawing import maps
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import mean_over_pairs
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 
 PANELS = {
@@ -124,6 +125,21 @@ def _draw(panels: dict[str, Any]) -> Any:
     return maps(titled, columns=3, shared=(0.16, 1.0), panel_size=3.0)
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    data, count = settings["data"], settings["networks"]
+    specs = [
+        NetworkSpec("plain", {"depth": 10, "width": settings["width"], "batch_norm": kind}) for kind in (True, False)
+    ]
+    trainings = [
+        Training(spec, data, count, settings["epochs"], settings["train_images"], spec.options["batch_norm"])
+        for spec in specs
+    ]
+    return Plan(trainings, [Comparing([(spec, count) for spec in specs], data, settings["images"])])
+
+
 STUDY = Study(
     name="batchnorm",
     title="Does batch normalisation change what a network learns?",
@@ -177,4 +193,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

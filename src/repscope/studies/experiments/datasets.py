@@ -12,6 +12,7 @@ from repscope.studies import paper
 from repscope.studies.claims import Check, Claim
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import mean_over_pairs
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 
 if TYPE_CHECKING:
@@ -202,6 +203,18 @@ def _draw(curves: Curves, names: Mapping[str, str]) -> Figure:
     return axes[0].get_figure(root=True)  # type: ignore[return-value]
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    count = settings["networks"]
+    spec = NetworkSpec("plain", {"depth": 10, "width": settings["width"]})
+    sets = [settings["data"], settings["other"]]
+    trainings = [Training(spec, name, count, settings["epochs"], settings["train_images"]) for name in sets]
+    trainings.append(Training(spec, sets[0], count, 0, settings["train_images"]))
+    return Plan(trainings, [Comparing([(spec, 3 * count)], name, settings["images"]) for name in sets])
+
+
 STUDY = Study(
     name="datasets",
     title="Do networks trained on different data learn the same?",
@@ -257,4 +270,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -13,6 +13,7 @@ from repscope.comparison import Comparison
 from repscope.studies import paper
 from repscope.studies.claims import Check, Claim, percent
 from repscope.studies.findings import Findings, Picture, Table
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 
 if TYPE_CHECKING:
@@ -235,6 +236,16 @@ def _draw_paper(depths: Sequence[int]) -> Figure | None:
     return _draw(found, {depth: paper.number("test accuracy", name) for depth, name in known.items()})
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    data = settings["data"]
+    specs = [NetworkSpec("plain", {"depth": depth, "width": settings["width"]}) for depth in settings["depths"]]
+    trainings = [Training(spec, data, 1, settings["epochs"], settings["train_images"]) for spec in specs]
+    return Plan(trainings, [Comparing([(spec, 1)], data, settings["images"]) for spec in specs])
+
+
 STUDY = Study(
     name="depth",
     title="What happens to the layers of a network that is too deep?",
@@ -295,4 +306,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

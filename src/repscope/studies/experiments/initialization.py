@@ -16,6 +16,7 @@ from repscope.studies.claims import Check
 from repscope.studies.drawing import maps
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import PairMean, mean_over_pairs
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 
 PANELS = {
@@ -190,6 +191,23 @@ def _claims(
     ]
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    data, count, limit = settings["data"], settings["networks"], settings["train_images"]
+    widths = {"plain": settings["width"], "resnet": settings["resnet_width"]}
+    spec = NetworkSpec("plain", {"depth": settings["depth"], "width": settings["width"]})
+    others = [
+        NetworkSpec(kind, {"depth": int(depth), "width": widths[kind]})
+        for kind, depth in (name.split("-") for name in settings["others"])
+    ]
+    trainings = [Training(spec, data, count, epochs, limit) for epochs in (0, settings["epochs"])]
+    trainings += [Training(other, data, 1, 0, limit) for other in others]
+    compared = [[(spec, 2 * count)], *([(other, 1)] for other in others)]
+    return Plan(trainings, [Comparing(networks, data, settings["images"]) for networks in compared])
+
+
 STUDY = Study(
     name="initialization",
     title="How similar are networks before they are trained?",
@@ -250,4 +268,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -14,6 +14,7 @@ from repscope.studies.claims import Check, Claim
 from repscope.studies.drawing import maps
 from repscope.studies.experiments.depth import ALIKE, like_the_last
 from repscope.studies.findings import Findings, Picture, Table
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 
 STAGES = 3
@@ -130,6 +131,15 @@ def _claims(context: Context, ours: Mapping[str, float], theirs: Mapping[str, fl
     )
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    spec = NetworkSpec("resnet", {"depth": settings["depth"], "width": settings["width"]})
+    training = Training(spec, settings["data"], 1, settings["epochs"], settings["train_images"])
+    return Plan([training], [Comparing([(spec, 1)], settings["data"], settings["images"])])
+
+
 STUDY = Study(
     name="resnet",
     title="Do residual networks have layers that do nothing?",
@@ -183,4 +193,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -23,6 +23,7 @@ from repscope.studies.identification import (
     identification_accuracy,
     symmetrised,
 )
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 from repscope.studies.table2 import INDEXES, by_network
 
@@ -375,6 +376,20 @@ _PROTOCOL = (
     "share.",
 )
 
+
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    data, count, few = settings["data"], settings["networks"], settings["cca_networks"]
+    spec = NetworkSpec("tiny10", {"width": settings["width"]})
+    training = Training(spec, data, count, settings["epochs"], settings["train_images"])
+    compared = [Comparing([(spec, count)], data, settings["images"], indexes=len(KERNEL))]
+    if few:
+        compared.append(Comparing([(spec, few)], data, settings["cca_images"], indexes=0, family=True))
+    return Plan([training], compared)
+
+
 STUDY = Study(
     name="sanity",
     title="Which indexes identify corresponding layers of networks that differ in their seed only?",
@@ -438,4 +453,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -15,6 +15,7 @@ from repscope.measures._decomposition import decompose
 from repscope.studies import paper
 from repscope.studies.claims import Check, Claim
 from repscope.studies.findings import Findings, Picture, Table
+from repscope.studies.plans import Plan, Training
 from repscope.studies.study import Context, Study
 
 if TYPE_CHECKING:
@@ -290,6 +291,14 @@ def _draw_components(components: list[NDArray[np.float64]]) -> Figure:
     return axes[0].get_figure(root=True)  # type: ignore[return-value]
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    spec = NetworkSpec("tiny10", {"width": settings["width"]})
+    return Plan([Training(spec, settings["data"], 2, settings["epochs"], settings["train_images"])])
+
+
 STUDY = Study(
     name="subspace",
     title="How much of their representations do two networks share?",
@@ -343,4 +352,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -23,6 +23,7 @@ from repscope.studies.identification import (
     compare_identification,
     symmetrised,
 )
+from repscope.studies.plans import Plan, Training
 from repscope.studies.study import Context, Study
 from repscope.studies.table2 import by_network
 from repscope.studies.tablef1 import BEST, INDEXES, TAPS, published
@@ -443,6 +444,15 @@ def _place(values: Mapping[str, float], index: str) -> int:
     return 1 + sum(value > values[index] for value in values.values())
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    options = {name: settings[name] for name in ("width", "heads", "inner", "decoder_layers", "dropout")}
+    spec = NetworkSpec("translator", options)
+    return Plan([Training(spec, settings["data"], settings["networks"], settings["epochs"], settings["train_pairs"])])
+
+
 STUDY = Study(
     name="transformer",
     title="Which indexes identify corresponding sublayers of Transformers that differ in their seed only?",
@@ -543,4 +553,5 @@ STUDY = Study(
         ),
     },
     run=run,
+    plan=plan,
 )

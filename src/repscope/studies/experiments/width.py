@@ -12,6 +12,7 @@ from repscope.studies import paper
 from repscope.studies.claims import Check, Claim
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import PairMean, mean_over_pairs, rank_correlation
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 
 if TYPE_CHECKING:
@@ -183,6 +184,18 @@ def _draw(curves: Curves, widths: list[int]) -> Figure:
     return axes[0].get_figure(root=True)  # type: ignore[return-value]
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    count, data, widths = settings["networks"], settings["data"], sorted(settings["widths"])
+    specs = [NetworkSpec("width_net", {"width": width}) for width in widths]
+    trainings = [Training(spec, data, count, settings["epochs"], settings["train_images"]) for spec in specs]
+    pairs = [[(spec, count), (specs[-1], count)] for spec in specs[:-1]]
+    groups = [*pairs, [(specs[-1], count)]]
+    return Plan(trainings, [Comparing(group, data, settings["images"]) for group in groups])
+
+
 STUDY = Study(
     name="width",
     title="Do wider networks learn more similar representations?",
@@ -235,4 +248,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from repscope.studies.claims import Check, Claim
 from repscope.studies.drawing import maps
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.pairs import mean_over_pairs
+from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 from repscope.within import average, split
 
@@ -137,6 +139,17 @@ def _claims(context: Context, ours: Mapping[str, np.ndarray], published: Mapping
     )
 
 
+def plan(settings: Mapping[str, Any]) -> Plan:
+    """What the study trains and compares."""
+    from repscope.studies.zoo import NetworkSpec
+
+    spec, count = NetworkSpec("plain", {"depth": 10, "width": settings["width"]}), settings["networks"]
+    training = Training(spec, settings["data"], count, settings["epochs"], settings["train_images"])
+    # The classes together have as many images, and each class takes its own Gram matrices only.
+    parts = [settings["images"], *[settings["images"] // 10] * 10]
+    return Plan([training], [Comparing([(spec, count)], settings["data"], images) for images in parts])
+
+
 STUDY = Study(
     name="within-class",
     title="Is similarity more than that images of one class are alike?",
@@ -187,4 +200,5 @@ STUDY = Study(
         "paper": (),
     },
     run=run,
+    plan=plan,
 )

@@ -75,7 +75,7 @@ def trained(
     data.check_limit("trained", "train", limit)
     if jobs is not None and jobs < 1:
         raise InputError(f"trained: jobs must be at least 1, got {jobs}.")
-    job = Job(spec, data, recipe, Path(folder), limit, _device(device))
+    job = Job(spec, data, recipe, Path(folder), limit, device_of(device))
     _make(job.folder)
     missing = [seed for seed in seeds if not _stored(job, seed)]
     if missing:
@@ -130,7 +130,12 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     return listed
 
 
-def _device(device: str | torch.device) -> torch.device:
+def device_of(device: str | torch.device) -> torch.device:
+    """The device of this name; ``"auto"`` is a GPU where there is one, else the CPU.
+
+    Raises:
+        InputError: This machine has none of that name.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
