@@ -14,7 +14,7 @@ from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
-from repscope.inference.jackknife import HELD_BYTES, Intervals, form_of, no_intervals, standard_errors
+from repscope.inference.jackknife import Intervals, form_of, no_intervals, standard_errors
 from repscope.measures.kernels import check_estimator
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
@@ -72,10 +72,7 @@ def with_errors(
     parts: list[Matrix] = []
     keep = None if examples is None else lambda found: parts.append(found[:, rows][:, :, columns])
     with one_blas_thread():
-        room = min(
-            HELD_BYTES, (opened.memory - opened.source.n * sum(opened.source.widths) * opened.source.itemsize) / 2
-        )
-        form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0], room)
+        form = form_of(list(zip(tiles, opened.source.arrays, strict=True)), partials[0])
         errors, replicates = standard_errors(form, estimator, normalised=measure.id == "cka", size=size, keep=keep)
     units = np.array([t.unit for t in tiles]) if measure.id == "hsic" else np.ones(len(tiles))
     scale = np.where(np.isnan(result.values), np.nan, np.outer(units[rows], units[columns]))

@@ -43,7 +43,7 @@ Intervals: TypeAlias = Literal["auto"] | bool | int
 
 _STRIPE_BYTES = 1 << 25
 
-HELD_BYTES = 1 << 29
+_HELD_BYTES = 1 << 25
 """Most memory for the sums of all blocks, so that no entry is computed twice."""
 
 
@@ -110,11 +110,9 @@ class EntryForm:
     Args:
         layers: Of each layer how activations become entries, and its activations (n, p).
         sums: Over all tiles of these Gram matrices.
-        room: Bytes that the sums of all blocks may take.
     """
 
-    def __init__(self, layers: Sequence[tuple[LayerTiles, Array]], sums: TileSums, room: float = HELD_BYTES) -> None:
-        self.room = room
+    def __init__(self, layers: Sequence[tuple[LayerTiles, Array]], sums: TileSums) -> None:
         self.layers = [(tiles, tiles.features(x)) for tiles, x in layers]
         self.total = sums.finish()
         self.rows, self.diagonal = sums.rows, sums.diagonal
@@ -126,7 +124,7 @@ class EntryForm:
         all runs can be held, each entry is computed once.
         """
         layers = len(self.layers)
-        once = sum(run.blocks for run in runs) * _Sums.bytes_of_a_block(layers) <= self.room
+        once = sum(run.blocks for run in runs) * _Sums.bytes_of_a_block(layers) <= _HELD_BYTES
         sums = {index: _Sums(run, layers) for index, run in enumerate(runs)} if once else {}
         for index, run in enumerate(runs):
             own = sums.pop(index, None) or _Sums(run, layers)
@@ -315,18 +313,17 @@ def no_intervals(n: int, size: int | None, *, whole: bool = True) -> str | None:
     return None
 
 
-def form_of(layers: Sequence[tuple[LayerTiles, Array]], partial: Partial, room: float = HELD_BYTES) -> GramForm:
+def form_of(layers: Sequence[tuple[LayerTiles, Array]], partial: Partial) -> GramForm:
     """The layers whose exact sums over all examples a complete partial result holds.
 
     Args:
         layers: Of each layer how activations become entries or features, and its activations (n, p).
         partial: Sums over tiles or moments, that were added up by the same rules.
-        room: Bytes that may be held beside, where that saves time.
     """
     arrays = without_prefix("sums.", partial.arrays)
     if partial.route == "moments":
         return FeatureForm(layers, MomentSums.from_arrays(arrays))
-    return EntryForm(layers, TileSums.from_arrays(arrays), room)
+    return EntryForm(layers, TileSums.from_arrays(arrays))
 
 
 def standard_errors(
