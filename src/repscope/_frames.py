@@ -22,6 +22,7 @@ _TIDY = {
     "null_mean": "null_mean",
     "null_sd": "null_sd",
     "p_values": "p_value",
+    "calibrated": "calibrated",
     "standard_errors": "standard_error",
 }
 

@@ -27,7 +27,7 @@ FORMAT_NAME = "repscope-comparison"
 FORMAT_VERSION = 1
 
 # The arrays that may stand beside the values, one number a pair of layers each.
-STATISTICS = ("null_mean", "null_sd", "p_values", "standard_errors")
+STATISTICS = ("null_mean", "null_sd", "p_values", "calibrated", "standard_errors")
 _ARRAYS = ("values", *STATISTICS)
 CHANCE = 0.05  # p value above which a score is within chance
 _ACRONYMS = frozenset(
@@ -85,6 +85,8 @@ class Comparison:
         null_mean: ``(rows, columns)`` mean of each score under the null, or None.
         null_sd: standard deviation of each score under the null, or None.
         p_values: p value of each score under the null, or None.
+        calibrated: each score on a scale where 0 is all that chance reaches and 1 the best score, or None; of
+            :func:`repscope.permutation_test`, with probability 0.05.
         standard_errors: standard error of each score over the sampling of examples, or None.
         replicates: ``(replicates, rows, columns)`` scores without some of the examples each, or None; for
             :func:`repscope.difference`.
@@ -114,6 +116,7 @@ class Comparison:
     null_mean: np.ndarray | None = None
     null_sd: np.ndarray | None = None
     p_values: np.ndarray | None = None
+    calibrated: np.ndarray | None = None
     standard_errors: np.ndarray | None = None
     replicates: np.ndarray | None = None
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

@@ -146,8 +146,8 @@ class Job:
         """
         with recorded() as caught:
             opened = self._open(data, forward)
+            self._observe(opened)
             if not isinstance(opened.source, ArraySource):
-                self._observe(opened)
                 held = self._kept(opened, [], measure.id)
                 assert held is not None
                 opened = opened.holding(held)
@@ -157,6 +157,7 @@ class Job:
             everything, complete = permuted_values(measure, opened, axes, prepared, permutations, self.seed)
             known = {**self._facts(measure, opened, None)["comparison"], "n": opened.source.n}
             result = Comparison(values=everything[0], **known)
+            (result,) = with_diagnostics([result], self._all_seen(), [axes])
         return with_warnings([result], [], [caught])[0], everything[1:], complete
 
     def run_part(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward, shard: Shard) -> None:

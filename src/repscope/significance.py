@@ -12,6 +12,9 @@ import numpy.typing as npt
 from repscope.comparison import Comparison
 from repscope.errors import InputError
 
+_FEWEST = 19
+"""Permutations that can give a p-value of 0.05."""
+
 _TIES = 1e-6
 """Scores that differ by less of their spread are the same: rounding must not tell equal permutations apart."""
 
@@ -44,7 +47,7 @@ class PermutationTest:
     """Scores of all pairs of layers, and of the same with the examples of one side in other orders.
 
     Attributes:
-        comparison: The scores with ``null_mean``, ``null_sd`` and ``p_values`` from the permutations.
+        comparison: The scores with ``null_mean``, ``null_sd``, ``p_values`` and ``calibrated`` from the permutations.
         null: The scores of every permutation (K, rows, columns); one permutation moves all layers.
         complete: Whether these are all n! permutations, so that the p values are exact.
     """
@@ -181,10 +184,10 @@ def permutation_test(
     """
     from repscope.compare import _settle
 
-    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 19:
+    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < _FEWEST:
         raise InputError(
-            f"permutation_test: permutations must be a whole number from 19 on, got {permutations!r}. Fewer cannot "
-            "give a p value of 0.05; 1000 are usual."
+            f"permutation_test: permutations must be a whole number from {_FEWEST} on, got {permutations!r}. Fewer "
+            "cannot give a p value of 0.05; 1000 are usual."
         )
     for name in ("pairs", "checkpoint"):
         if settings.get(name) not in (None, "all"):
@@ -196,13 +199,15 @@ def permutation_test(
     test = PermutationTest(comparison, null, complete)
     sign = test._sign
     how = f"all {len(null)} permutations of the examples" if complete else f"{len(null)} permutations of the examples"
-    statistics = {
+    statistics: dict[str, Any] = {
         "null_mean": null.mean(axis=0),
         "null_sd": null.std(axis=0),
         "p_values": test._p_values(sign * comparison.values, sign * null),
         "conventions": {**comparison.conventions, "null": how},
         "seeds": comparison.seeds if complete else {**comparison.seeds, "permutations": seed},
     }
+    if math.isfinite(comparison.range[1 if sign > 0 else 0]) and len(null) >= _FEWEST:
+        statistics["calibrated"] = test.calibrated()
     return replace(test, comparison=replace(comparison, **statistics))
 
 

@@ -263,3 +263,43 @@ def test_resume_goes_on_from_the_sums_in_the_folder_and_leaves_only_results(reps
 def test_resume_needs_a_folder_and_no_checkpoint(fails):
     assert "--resume must come with -o DIR" in fails("compare", "a.npz", "--resume")
     assert "--resume must come with -o DIR" in fails("compare", "a.npz", "--resume", "-o", "o", "--checkpoint", "c")
+
+
+def test_permutations_give_the_numbers_of_the_permutation_test(repscope):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", package.RepscopeWarning)
+        expected = package.permutation_test("a.npz", "b.npz", permutations=39, seed=2)
+    done = repscope("compare", "a.npz", "b.npz", "--permutations", "39", "--seed", "2", "--json")
+    result = json.loads(done.out)
+    for name in ("values", "p_values", "null_mean", "calibrated"):
+        np.testing.assert_allclose(result[name], getattr(expected.comparison, name))
+    np.testing.assert_allclose(result["calibrated"], expected.calibrated())
+    matches = result["details"]["best_matches"]
+    assert [(m["row"], m["column"], m["p_value"]) for m in matches] == [
+        (m.row, m.column, m.p_value) for m in expected.best_matches()
+    ]
+    assert result["conventions"]["null"] == "39 permutations of the examples"
+    shown = repscope("compare", "a.npz", "b.npz", "--permutations", "39", "--seed", "2").out
+    assert "Most similar layer, judged as found by a search:" in shown
+    assert f"calibrated {matches[0]['calibrated']:.3f}, p = {matches[0]['p_value']:.2g}" in shown
+
+
+def test_permutations_of_several_measures_go_into_the_files_and_the_report(repscope, tmp_path):
+    words = ["--measure", "procrustes", "--measure", "hsic", "--permutations", "19", "-o", "out", "--html", "page.html"]
+    done = repscope("compare", "models.py:first", "models.py:second", "--data", "inputs.py:inputs", *words)
+    assert done.code == 0, done
+    angles, products = load("out/comparison-procrustes.npz"), load("out/comparison-hsic.npz")
+    assert angles.calibrated is not None
+    assert angles.row_models[0] == "first"
+    assert products.calibrated is None  # unbounded
+    assert products.p_values is not None
+    assert products.details["best_matches"] == []
+
+
+@pytest.mark.parametrize(
+    "words", [("--pairs", "batch"), ("--intervals",), ("--plan",), ("--checkpoint", "x"), ("--resume", "-o", "out")]
+)
+def test_what_permutations_cannot_do_is_refused(repscope, words):
+    done = repscope("compare", "a.npz", "--permutations", "19", *words)
+    assert done.code == 2
+    assert f"compare: {words[0]} must be left out with --permutations" in done.err

@@ -59,6 +59,7 @@ def full():
         null_mean=np.full((2, 3), np.nan),
         null_sd=np.zeros((2, 3)),
         p_values=np.full((2, 3), 1e-300),
+        calibrated=np.full((2, 3), 0.5),
         standard_errors=np.ones((2, 3)),
         replicates=np.arange(12.0).reshape(2, 2, 3),
     )

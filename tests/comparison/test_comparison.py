@@ -239,6 +239,7 @@ def test_equals_compares_every_field():
         "null_mean": None,
         "null_sd": None,
         "p_values": None,
+        "calibrated": None,
         "standard_errors": None,
         "replicates": None,
         "created": "2000-01-01",

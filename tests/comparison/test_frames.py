@@ -33,7 +33,7 @@ def test_xarray_attributes_are_text_and_numbers():
 def test_xarray_with_statistics():
     one = full()
     data = one.to_xarray(statistics=True)
-    assert list(data.data_vars) == ["values", "null_mean", "null_sd", "p_values", "standard_errors"]
+    assert list(data.data_vars) == ["values", "null_mean", "null_sd", "p_values", "calibrated", "standard_errors"]
     for name in data.data_vars:
         np.testing.assert_array_equal(data[name].values, getattr(one, name))
     assert list(comparison().to_xarray(statistics=True).data_vars) == ["values"]
@@ -53,7 +53,7 @@ def test_tidy_table():
     assert (cell.value, cell.p_value) == (ridge(3, 4)[2, 1], ridge(3, 4)[2, 1] / 2)
     assert (cell.row_model, cell.column_model) == ("net a", "net b")
     everything = full().to_dataframe()
-    assert list(everything.columns[4:]) == ["value", "null_mean", "null_sd", "p_value", "standard_error"]
+    assert list(everything.columns[4:]) == ["value", "null_mean", "null_sd", "p_value", "calibrated", "standard_error"]
 
 
 def test_wide_table():

@@ -142,7 +142,7 @@ def test_single_precision_from_many_examples_on(monkeypatch: pytest.MonkeyPatch)
     a, b = layers_of(60, (4, 30)), layers_of(60, (5,), seed=1)
     double = permutation_test(a, b, permutations=20)
     monkeypatch.setattr(permutation, "SINGLE_FROM", 60)
-    monkeypatch.setattr(permutation, "_PAIRS_AT_ONCE", 100)
+    monkeypatch.setattr(permutation, "_TOGETHER", 8 * 60)  # 21 orders, eight at a time
     single = permutation_test(a, b, permutations=20)
     np.testing.assert_allclose(single.null, double.null, atol=1e-6)
     np.testing.assert_array_equal(single.comparison.p_values, double.comparison.p_values)
@@ -234,3 +234,19 @@ def test_all_orders_are_those_of_the_factorial() -> None:
     assert complete
     assert len({tuple(order) for order in orders.tolist()}) == math.factorial(4)
     assert not draw_orders(4, 23, 0)[1]
+
+
+def test_the_comparison_holds_the_calibrated_scores_where_there_are_any():
+    x = layers_of(30, (4, 6))
+    test = permutation_test(x, permutations=39)
+    np.testing.assert_array_equal(test.comparison.calibrated, test.calibrated(0.05))
+    assert permutation_test(x, measure="hsic", permutations=39).comparison.calibrated is None
+    assert permutation_test(layers_of(3, (2,)), estimator="biased").comparison.calibrated is None  # of six orders
+    assert test.comparison.diagnostics["model"]["layer0"]["features"] == 4
+
+
+def test_several_permutations_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = layers_of(40, (4, 30)), layers_of(40, (5, 6, 7), seed=1)
+    whole = permutation_test(a, b, permutations=50)
+    monkeypatch.setattr(permutation, "_TOGETHER", 1)
+    np.testing.assert_allclose(permutation_test(a, b, permutations=50).null, whole.null, atol=1e-14)

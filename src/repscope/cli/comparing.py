@@ -91,6 +91,10 @@ def compare(
         bool | None,
         typer.Option("--intervals/--no-intervals", help="Standard errors of cka and hsic.  [default: where cheap]"),
     ] = None,
+    permutations: Annotated[
+        int | None,
+        typer.Option(min=19, metavar="N", help="Test any measure by N permutations of the examples, in memory."),
+    ] = None,
     html: Html = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quiet: Quiet = False,
@@ -119,6 +123,20 @@ def compare(
             **parse_options(option or []),
         }
         share = None if shard is None else parse_shard(shard)
+        if permutations is not None:
+            refused = {
+                "--pairs": pairs is Pairs.BATCH,
+                "--intervals": bool(intervals),
+                "--plan": plan,
+                "--shard": share is not None,
+                "--checkpoint": checkpoint is not None,
+                "--resume": resume,
+            }
+            if named := [option for option, given in refused.items() if given]:
+                raise InputError(
+                    f"compare: {named[0]} must be left out with --permutations, which score all examples in memory in "
+                    "one process."
+                )
         if share is not None and checkpoint is None:
             raise InputError("compare: --shard must come with --checkpoint FILE, where the share's sums are left.")
         if resume:
@@ -150,7 +168,10 @@ def compare(
             print(f"wrote {checkpoint}", file=sys.stderr)
             return
         rank = distributed.join().index if distributed.launched() else 0
-        comparisons = request.run({**settings, "checkpoint": checkpoint})
+        if permutations is None:
+            comparisons = request.run({**settings, "checkpoint": checkpoint})
+        else:
+            comparisons = request.test({**settings, "pairs": "all"}, permutations)
         if distributed.launched():
             distributed.leave()
         if rank > 0:

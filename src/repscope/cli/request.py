@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from repscope.compare import compare, compare_part, plan_comparison
 from repscope.comparison import Comparison
 from repscope.engine.plan import Plan
 from repscope.errors import InputError, RepscopeError, RepscopeWarning
+from repscope.significance import permutation_test
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ class Request:
             if names:
                 comparisons = [_renamed(comparison, names, renamed) for comparison in comparisons]
         return comparisons
+
+    def test(self, settings: Mapping[str, Any], permutations: int) -> list[Comparison]:
+        """As :meth:`run`, with the null from permutations and the most similar layers judged as found by a search."""
+        options = {key: value for key, value in settings.items() if key != "measure"}
+        with self._loaded() as (arguments, names, renamed):
+            found = []
+            for measure in settings["measure"]:
+                test = permutation_test(**arguments, **options, measure=measure, permutations=permutations)
+                matches = [] if test.comparison.calibrated is None else test.best_matches()
+                details = {**test.comparison.details, "best_matches": [asdict(match) for match in matches]}
+                found.append(replace(test.comparison, details=details))
+            if names:
+                found = [_renamed(comparison, names, renamed) for comparison in found]
+        return found
 
     def plan(self, settings: Mapping[str, Any]) -> Plan:
         """Load everything and tell what :meth:`run` would do."""

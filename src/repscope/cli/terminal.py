@@ -129,9 +129,17 @@ def match_lines(comparison: Comparison, width: int) -> list[str]:
         "" if math.isnan(match.value) else _number(match.value, comparison) + error + "  within chance" * within
         for match, error, within in zip(matches, _best_errors(comparison), chance, strict=True)
     ]
+    searched = {match["row"]: match for match in comparison.details.get("best_matches", ())}
+    numbers = [
+        f"{number}  calibrated {searched[name]['calibrated']:.3f}, p = {searched[name]['p_value']:.2g}"
+        if name in searched
+        else number
+        for name, number in zip(left, numbers, strict=True)
+    ]
     room = max(8, (width - max(map(len, numbers)) - 8) // 2)
     widths = [min(room, max(map(len, names))) for names in (left, right)]
-    lines = ["Most similar of the other layers:" if within else "Most similar layer:"]
+    head = "Most similar of the other layers" if within else "Most similar layer"
+    lines = [f"{head}, judged as found by a search:" if searched else f"{head}:"]
     for name, other, number in zip(left, right, numbers, strict=True):
         head = f"  {shorten(name, widths[0]):<{widths[0]}} → {shorten(other, widths[1]):<{widths[1]}}"
         lines.append(f"{head}  {number}".rstrip())

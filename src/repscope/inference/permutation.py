@@ -34,9 +34,8 @@ Orders = npt.NDArray[np.intp]
 SINGLE_FROM = 512
 """Examples from which on matrices are held in single precision: sums of so many entries keep six digits."""
 
-_PAIRS_AT_ONCE = 1 << 13
-"""Pairs of examples whose entries are gathered and multiplied at once: they stay in a core's cache."""
-
+_TOGETHER = 1 << 18
+"""Entries of permuted matrices that are multiplied at once: they stay in a core's cache, where they are gathered."""
 
 _OF_PAIRS = ("ranks", "distances", "cosines")
 """Parts of prepared neighbours with one entry for each pair of examples."""
@@ -58,36 +57,48 @@ def bytes_needed(n: int, rows: int, columns: int) -> int:
 def permuted_products(factors: Factors, orders: Orders) -> npt.NDArray[np.float64]:
     """⟨A, PBPᵀ⟩ / norm for each permutation and each pair of layers (K, L, M).
 
-    The entries of all layers for one pair of examples lie side by side, so a permutation gathers as many pieces as
-    there are pairs of examples, and one product serves all pairs of layers.
+    The entries of all layers for one pair of examples lie side by side, so that one product serves all pairs of layers
+    and several permutations. A row of the permuted matrices comes from one row of B: that is copied into the cache from
+    end to end, and gathered there.
     """
-    n = orders.shape[1]
+    n, columns = orders.shape[1], len(factors.y)
     dtype = np.float32 if n >= SINGLE_FROM else np.float64
     i, j = np.triu_indices(n)
     doubled = np.where(i == j, 1.0, 2.0)
     x = np.empty((i.size, len(factors.x)), dtype=dtype)
     for k, make in enumerate(factors.x):
         x[:, k] = to_numpy(make())[i, j] * doubled
-    y = np.empty((n * n, len(factors.y)), dtype=dtype)
+    y = np.empty((n, n, columns), dtype=dtype)
     for k, make in enumerate(factors.y):
-        y[:, k] = to_numpy(make()).ravel()
-    found = np.zeros((len(orders), x.shape[1], y.shape[1]))
-    chunks = [slice(begin, begin + _PAIRS_AT_ONCE) for begin in range(0, i.size, _PAIRS_AT_ONCE)]
+        y[:, :, k] = to_numpy(make())
+    found = np.empty((len(orders), x.shape[1], columns))
+    together = min(max(1, _TOGETHER // (n * columns)), len(orders))
 
-    def work(share: slice) -> None:
-        gathered = np.empty((_PAIRS_AT_ONCE, y.shape[1]), dtype=dtype)
-        for chunk in chunks:
-            left, rows, columns = x[chunk].T, i[chunk], j[chunk]
-            into = gathered[: rows.size]
-            for order, total in zip(orders[share], found[share], strict=True):
-                np.take(y, order[rows] * n + order[columns], axis=0, out=into, mode="clip")
-                total += left @ into
+    def work(begin: int) -> None:
+        found[begin : begin + together] = _products(x, y, orders[begin : begin + together])
 
-    threads = min(cores(), len(orders))
+    threads = min(cores(), -(-len(orders) // together))
     with one_blas_thread():
-        ends = np.linspace(0, len(orders), threads + 1).astype(int)
-        list(pool(threads).map(work, [slice(a, b) for a, b in itertools.pairwise(ends.tolist())]))
+        list(pool(threads).map(work, range(0, len(orders), together)))
     return found / factors.norms
+
+
+def _products(x: Matrix, y: Matrix, orders: Orders) -> npt.NDArray[np.float64]:
+    """Σ_i≤j A_ij B_π(i)π(j) of a few permutations (k, L, M), from A (pairs i ≤ j, L) and B (n, n, M)."""
+    n, columns, k = y.shape[1], y.shape[2], len(orders)
+    places = np.ascontiguousarray(orders.T)  # (n, k)
+    in_rows = places + np.arange(k) * n
+    rows = np.empty((k, n * columns), dtype=y.dtype)
+    gathered = np.empty((n, k, columns), dtype=y.dtype)
+    total = np.zeros((x.shape[1], k * columns))
+    begin = 0
+    for i in range(n):
+        np.take(y.reshape(n, -1), places[i], axis=0, out=rows, mode="clip")
+        entries = gathered[: n - i]
+        np.take(rows.reshape(-1, columns), in_rows[i:], axis=0, out=entries, mode="clip")
+        total += x[begin : begin + n - i].T @ entries.reshape(n - i, -1)
+        begin += n - i
+    return total.reshape(-1, k, columns).transpose(1, 0, 2)
 
 
 def permuted_scores(

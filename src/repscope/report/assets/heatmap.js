@@ -244,6 +244,8 @@ function statistics(frame, row, column) {
   if (!Number.isNaN(mean)) facts.push(["chance level", format(mean, frame) + (Number.isNaN(spread) ? "" : ` ± ${format(spread, frame)} (sd)`)]);
   if (!Number.isNaN(half)) facts.push(["95 % interval", `${format(value - half, frame)} to ${format(value + half, frame)}`]);
   if (!Number.isNaN(p)) facts.push(["p value", formatP(p)]);
+  const calibrated = at(frame, "calibrated", row, column);
+  if (!Number.isNaN(calibrated)) facts.push(["calibrated", calibrated.toFixed(3)]);
   if (frame.n !== null) facts.push(["examples", `n = ${frame.n}`]);
   return facts;
 }

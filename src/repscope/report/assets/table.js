@@ -7,6 +7,7 @@ const COLUMNS = [
   ["null_mean", "chance level"],
   ["null_sd", "sd of chance"],
   ["p_values", "p value"],
+  ["calibrated", "calibrated"],
   ["standard_errors", "standard error"],
 ];
 
