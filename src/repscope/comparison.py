@@ -33,6 +33,8 @@ CHANCE = 0.05  # p value above which a score is within chance
 _ACRONYMS = frozenset(
     {"cca", "cka", "cknna", "ensd", "gulp", "hsic", "imd", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"}
 )
+_NUMBERS = {"k": "k = {}", "alpha": "α = {}", "regularization": "λ = {}", "folds": "{} folds"}  # as labels show them
+_NOTHING = frozenset({"λ = 0.0", "None folds"})
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ class Comparison:
         """The measure and its definition in a few words, for a colour bar: ``CKA (linear, unbiased)``."""
         name = " ".join(word.upper() if word in _ACRONYMS else word for word in self.measure.split("_"))
         used = [self.conventions.get(key) for key in ("kernel", "estimator", "summary", "kind")]
-        options = ", ".join(option for option in used if isinstance(option, str))
+        used += [form.format(self.conventions[key]) for key, form in _NUMBERS.items() if key in self.conventions]
+        options = ", ".join(option for option in used if isinstance(option, str) and option not in _NOTHING)
         return f"{name[:1].upper()}{name[1:]}" + (f" ({options})" if options else "")
 
     @property

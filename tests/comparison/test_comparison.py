@@ -101,6 +101,10 @@ def test_importing_it_loads_neither_matplotlib_nor_pandas():
         ("linear_regression", {}, "Linear regression"),
         ("procrustes", {"kind": "angle", "estimator": None}, "Procrustes (angle)"),
         ("svcca", {"variance": 0.99, "summary": "r2"}, "SVCCA (r2)"),
+        ("linear_regression", {"regularization": "0.0", "folds": "None", "fold_seed": "0"}, "Linear regression"),
+        ("linear_regression", {"regularization": "0.1", "folds": "5"}, "Linear regression (λ = 0.1, 5 folds)"),
+        ("mutual_knn", {"k": "10", "metric": "cosine"}, "Mutual KNN (k = 10)"),
+        ("gulp", {"regularization": "0.01"}, "GULP (λ = 0.01)"),
     ],
 )
 def test_label(measure, conventions, label):
