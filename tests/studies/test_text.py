@@ -125,6 +125,16 @@ def test_damaged_files_are_named(folder, content, message):
         load_text("multi30k", folder)
 
 
+@pytest.mark.parametrize("place", [3, 40, -6])  # its header, what it holds, its checksum
+def test_an_archive_with_a_wrong_byte_is_named(folder, place):
+    path = folder / "train.de.gz"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"train\.de(\.gz)?' must be "):
+        load_text("multi30k", folder, vocabulary_size=60)
+
+
 def test_a_truncated_archive_is_named(folder):
     path = folder / "train.de.gz"
     path.write_bytes(path.read_bytes()[:20])

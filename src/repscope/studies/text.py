@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -221,7 +222,7 @@ def _read_pairs(folder: Path, name: str) -> tuple[Pair, ...]:
 def _lines(path: Path) -> list[str]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"load_text: '{path}' must be a whole gzip file ({error}).") from error
     lines = []
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -127,6 +128,27 @@ def test_a_full_disk_is_named_and_nothing_is_lost(workshop, tmp_path, monkeypatc
     assert got.value.errno == errno.ENOSPC
     run(workshop, tmp_path, "resnet")
     assert (tmp_path / "resnet" / "tiny" / "page.md").exists()
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "md", "json"])
+def test_a_full_disk_leaves_what_was_written_before_as_it_was(workshop, tmp_path, monkeypatch, suffix):
+    run(workshop, tmp_path, "resnet")
+    folder = tmp_path / "resnet" / "tiny"
+    before = {path.name: path.read_bytes() for path in folder.glob(f"*.{suffix}")}
+    assert before
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith(f".{suffix}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        with pytest.raises(OSError, match=r"no space left on the disk of .*resnet.tiny; what is finished is kept"):
+            run(workshop, tmp_path, "resnet")
+    assert {path.name: path.read_bytes() for path in folder.glob(f"*.{suffix}")} == before
+    assert not list(folder.rglob("*.partial"))
 
 
 def test_other_errors_come_through_as_they_are(workshop, tmp_path, monkeypatch):

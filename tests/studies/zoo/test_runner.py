@@ -130,6 +130,27 @@ def test_an_unfinished_network_continues_at_its_last_epoch(networks, digits, tmp
     assert [path.name.split(".", 1)[1] for path in tmp_path.iterdir()] == ["safetensors"]
 
 
+def test_a_full_disk_at_the_end_costs_one_epoch_at_most(networks, digits, tmp_path, monkeypatch):
+    from repscope.studies import _checkpoint
+
+    replace = os.replace
+
+    def full(source, target):
+        if "checkpoint" not in str(target):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint.os, "replace", full)
+        message = r"trained: '.*seed3\.safetensors' must be writable, with [\d,]+ bytes free .*nothing was written\."
+        with pytest.raises(InputError, match=message):
+            trained(SPEC, digits, RECIPE, [3], tmp_path, limit=200, jobs=1)
+    assert [path.name.split(".", 1)[1] for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    monkeypatch.setattr(runner.Report, "epoch", lambda *_: pytest.fail("trained again"))
+    (found,) = trained(SPEC, digits, RECIPE, [3], tmp_path, limit=200, jobs=1)
+    assert_same_weights(found, networks[0])
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
