@@ -69,3 +69,48 @@ def test_optimal_transport_of_pot():
     x, y = x - x.mean(0), y - y.mean(0)
     theirs = ot.emd2(np.full(6, 1 / 6), np.full(4, 1 / 4), ot.dist(x.T, y.T))
     np.testing.assert_allclose(repscope.soft_matching(x, y) ** 2, theirs, rtol=1e-10)
+
+
+@pytest.mark.parametrize("regularization", [1e-3, 0.1])
+def test_ridge_of_scikit_learn_in_the_sample_and_on_folds(regularization):
+    linear_model, metrics = (pytest.importorskip(f"sklearn.{name}") for name in ("linear_model", "metrics"))
+    x, y = pair(40, 6, 7)
+
+    def fitted(rows):
+        alpha = regularization * np.sum((y[rows] - y[rows].mean(0)) ** 2)
+        return linear_model.Ridge(alpha=alpha).fit(y[rows], x[rows])
+
+    everything = np.arange(40)
+    theirs = metrics.r2_score(x, fitted(everything).predict(y), multioutput="variance_weighted")
+    np.testing.assert_allclose(repscope.linear_regression(x, y, regularization=regularization), theirs, rtol=1e-9)
+    residual = total = 0.0
+    for part in np.array_split(np.random.default_rng(0).permutation(40), 5):
+        rest = np.setdiff1d(everything, part)
+        residual += np.sum((x[part] - fitted(rest).predict(y[part])) ** 2)
+        total += np.sum((x[part] - x[rest].mean(0)) ** 2)
+    ours = repscope.linear_regression(x, y, regularization=regularization, folds=5)
+    np.testing.assert_allclose(ours, 1 - residual / total, rtol=1e-9)
+
+
+def test_neighbours_of_scikit_learn_make_the_graph_of_imd():
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    csgraph = pytest.importorskip("scipy.sparse.csgraph")
+    x, y = pair(60, 6, 7)
+    times = np.logspace(-1, 1, 256)
+
+    def trace(z):
+        graph = neighbors.kneighbors_graph(z, 5).toarray()
+        laplacian = csgraph.laplacian(np.maximum(graph, graph.T), normed=True)
+        return np.exp(-np.outer(times, np.linalg.eigvalsh(laplacian))).mean(axis=1)
+
+    theirs = 1e6 * np.max(np.exp(-2 * (times + 1 / times)) * np.abs(trace(x) - trace(y)))
+    np.testing.assert_allclose(repscope.imd(x, y), theirs, rtol=1e-9)
+
+
+def test_the_agreement_of_scikit_learn_is_the_disagreement_corrected_for_chance():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    x = rng.integers(3, size=80)
+    y = np.where(rng.random(80) < 0.5, x, rng.integers(3, size=80))
+    ours = repscope.compare_predictions({"x": x, "y": y}).chance_corrected()[0, 1]
+    np.testing.assert_allclose(ours, metrics.cohen_kappa_score(x, y), rtol=1e-12)
