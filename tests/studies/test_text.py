@@ -125,7 +125,7 @@ def test_damaged_files_are_named(folder, content, message):
         load_text("multi30k", folder)
 
 
-@pytest.mark.parametrize("place", [3, 40, -6])  # its header, what it holds, its checksum
+@pytest.mark.parametrize("place", [3, 10, -6])  # its header, what it holds, its checksum
 def test_an_archive_with_a_wrong_byte_is_named(folder, place):
     path = folder / "train.de.gz"
     content = bytearray(path.read_bytes())

@@ -276,8 +276,11 @@ class Context:
 
         import torch
 
-        if self.device != "cpu" and torch.cuda.is_available():
-            return torch.cuda.get_device_name()
+        from repscope.studies.zoo.runner import device_of
+
+        device = device_of(self.device)
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
         return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
     # -- comparisons ------------------------------------------------------------------------------------------

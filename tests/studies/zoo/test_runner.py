@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from safetensors.torch import save_file  # noqa: E402
 from repscope.errors import FileFormatError, InputError  # noqa: E402
 from repscope.studies.datasets import load_images  # noqa: E402
 from repscope.studies.training import accuracy  # noqa: E402
-from repscope.studies.zoo import NetworkSpec, Recipe, _pool, load, runner, tasks, trained  # noqa: E402
+from repscope.studies.zoo import NetworkSpec, Recipe, _pool, _worker, load, runner, tasks, trained  # noqa: E402
 from repscope.studies.zoo.__main__ import main  # noqa: E402
 from repscope.studies.zoo.job import Job  # noqa: E402
 
@@ -326,6 +327,46 @@ def test_speed_is_measured_once_a_process_and_long_only_where_the_training_is(di
     rate, measured[:] = 1.0, []
     trained(SPEC, digits, RECIPE, [1, 2], tmp_path / "long", limit=100, jobs=1, progress=True)
     assert measured == [pytest.approx(0.2), pytest.approx(5.0)]
+
+
+# A GPU, as far as it can be tested without one
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_computes_in_sixteen_bits(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert runner.device_of("auto") == torch.device("cuda")
+    assert Recipe.for_images("digits").precision_on(torch.device("cuda", 1)) == "bfloat16"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert runner.device_of("auto") == torch.device("cpu")
+    assert dataclasses.replace(RECIPE, precision="float32").precision_on(torch.device("cuda")) == "float32"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
+def test_several_processes_are_told_the_device(digits, tmp_path, device):
+    job = Job(SPEC, digits, RECIPE, tmp_path, 200, torch.device(device))
+    pipe = io.BytesIO()
+    _worker.send_job(job, pipe)
+    pipe.seek(0)
+    received = _worker._receive_job(pipe)
+    assert received.device == job.device
+    assert received._task.device == job.device
+    assert (received.spec, received.recipe, received.limit) == (SPEC, RECIPE, 200)
+    assert received.data.fingerprint == digits.fingerprint
+
+
+def test_jobs_are_processes_on_a_gpu_too(digits, tmp_path, monkeypatch):
+    asked = []
+
+    def run(job, seeds, workers):
+        asked.append((str(job.device), list(seeds), workers))
+        yield from ()
+
+    monkeypatch.setattr(_pool, "run", run)
+    monkeypatch.setattr(runner, "device_of", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(runner, "load", lambda file, device: (file.name[-18:], str(device)))
+    found = trained(SPEC, digits, RECIPE, [0, 1, 2], tmp_path, jobs=2)
+    assert asked == [("cuda", [0, 1, 2], 2)]
+    assert found[0] == ("-seed0.safetensors", "cuda")
 
 
 # The command line
