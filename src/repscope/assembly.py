@@ -127,13 +127,18 @@ def describe_null(null: Null | None, *, in_batches: bool = False) -> str:
     if null is None:
         return "no closed form"
     found = "permutations of the examples" + (" within each batch" if in_batches else "")
-    return found if null.has_p_values else f"{found}; too few examples for p values"
+    if null.has_p_values:
+        return found
+    lacking = "too few examples for p values" if math.isnan(null.smallest) else "p values from permutation_test"
+    return f"{found}; {lacking}"
 
 
 def statistics(null: Null, values: Matrix) -> dict[str, Any]:
     """A null as the fields of a :class:`Comparison` with these values (rows, columns); NaN where these are NaN."""
     undefined = np.isnan(values)
-    found = {"null_mean": null.mean, "null_sd": null.sd, "p_values": null.p_values(values)}
+    found = {"null_mean": null.mean, "null_sd": null.sd}
+    if null.has_p_values or math.isnan(null.smallest):
+        found["p_values"] = null.p_values(values)
     return {name: np.where(undefined, np.nan, array) for name, array in found.items()}
 
 

@@ -87,9 +87,9 @@ def compare(
 
     Returns:
         A :class:`Comparison`; for a list of measures a dict of them by label. For HSIC, CKA, CCA (R²), SVCCA (R²),
-        linear regression and the canonical ridge it holds the chance level of every pair: ``null_mean`` and
-        ``null_sd`` over all permutations of the examples of one side, exact (within the batches for
-        ``pairs="batch"``), and ``p_values`` by a gamma distribution of these moments.
+        linear regression, the canonical ridge, distance correlation and mutual neighbours it holds the chance level of
+        every pair: ``null_mean`` and ``null_sd`` over all permutations of the examples of one side, exact (within the
+        batches for ``pairs="batch"``), and, but for neighbours, ``p_values`` by a gamma distribution of these moments.
 
     Raises:
         InputError: For arguments, data or activations that would give meaningless numbers.

@@ -296,6 +296,12 @@ def test_permutations_of_several_measures_go_into_the_files_and_the_report(repsc
     assert products.details["best_matches"] == []
 
 
+def test_chance_without_p_values_says_where_these_come_from(repscope):
+    shown = " ".join(repscope("compare", "a.npz", "b.npz", "--measure", "mutual_knn").out.split())
+    assert "Chance level: 0.256 (sd " in shown  # 10 of 39
+    assert "For p values: --permutations N." in shown
+
+
 @pytest.mark.parametrize(
     "words", [("--pairs", "batch"), ("--intervals",), ("--plan",), ("--checkpoint", "x"), ("--resume", "-o", "out")]
 )

@@ -16,7 +16,7 @@ from repscope.engine.batchwise import accumulate_batches
 from repscope.engine.exact import accumulate_moments, accumulate_tiles
 from repscope.engine.partial import Partial, Shard
 from repscope.engine.run import GramScores, finish
-from repscope.inference.moments import Null, hsic_null, product_moments, skewness
+from repscope.inference.moments import DirectedSums, Null, directed_moments, hsic_null, product_moments, skewness
 from repscope.measures._sums import CenteredSums
 from repscope.measures._thirds import third_order
 from repscope.measures.catalog import configure
@@ -50,6 +50,7 @@ MEASURES: list[tuple[str, dict[str, Any]]] = [
     ("canonical_ridge", {"kappa_x": 0.0, "kappa_y": 3.0, "normalizer": "matched"}),
     ("ensd", {}),
     ("eigenspace_overlap", {}),
+    ("distance_correlation", {}),
     ("gulp", {}),
     ("gulp", {"regularization": 0.0}),
 ]
@@ -205,6 +206,88 @@ def test_the_null_of_projections_is_that_of_drawn_permutations(measure: str, opt
     assert result.null_sd[0, 0] == pytest.approx(scores.std(), rel=0.2)
     drawn = np.mean(scores >= result.values[0, 0] if result.kind == "similarity" else scores <= result.values[0, 0])
     assert result.p_values[0, 0] == pytest.approx(drawn, abs=0.02 + 2 / math.sqrt(500))
+
+
+def normal(n: int, *widths: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Layers without equal or empty examples, so that no two distances tie."""
+    rng = np.random.default_rng(seed)
+    return {f"layer{i}": rng.standard_normal((n, p)) for i, p in enumerate(widths)}
+
+
+def directed(a: np.ndarray) -> DirectedSums:
+    """The sums of one matrix, as their definitions read."""
+    out, into = a.sum(axis=1), a.sum(axis=0)
+    sums = a.sum(), (a**2).sum(), (a * a.T).sum(), (out**2).sum(), (into**2).sum(), (out * into).sum()
+    return DirectedSums(len(a), *(np.array([s]) for s in sums))
+
+
+@pytest.mark.parametrize("n", [4, 5, 7])
+def test_any_matrices_with_zero_diagonals(n: int) -> None:
+    a, b = np.random.default_rng(n).standard_normal((2, n, n)) * (1 - np.eye(n)) + 0.3 * (1 - np.eye(n))
+    scores = all_scores(lambda a, order: np.vdot(a, b[np.ix_(order, order)]), a, np.arange(n))
+    mean, variance = directed_moments(directed(a), directed(b))
+    np.testing.assert_allclose(mean, scores.mean(), rtol=1e-9)
+    np.testing.assert_allclose(variance, scores.var(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_shared_neighbours_by_chance_are_those_of_all_permutations(k: int) -> None:
+    a, b = normal(6, 2, 3), normal(6, 4, 2, seed=1)
+    result = compare(a, b, measure="mutual_knn", k=k)
+    np.testing.assert_allclose(result.null_mean, k / 5, rtol=1e-12)
+    score = scorer("mutual_knn", {"k": k})
+    for i, x in enumerate(a.values()):
+        for j, y in enumerate(b.values()):
+            scores = all_scores(score, x, y)
+            assert scores.mean() == pytest.approx(k / 5)
+            assert result.null_sd[i, j] == pytest.approx(scores.std(), rel=1e-9)
+    assert result.conventions["null"] == "permutations of the examples; too few examples for p values"
+
+
+def test_shared_neighbours_by_chance_are_those_of_drawn_permutations() -> None:
+    n, k = 40, 5
+    a, b = normal(n, 20), normal(n, 3, seed=1)
+    result = compare(a, b, measure="mutual_knn", k=k)
+    near = [np.zeros((n, n)), np.zeros((n, n))]
+    for x, matrix in zip((a["layer0"], b["layer0"]), near, strict=True):
+        unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+        np.put_along_axis(matrix, np.argsort(-(unit @ unit.T) + 9 * np.eye(n), axis=1)[:, :k], 1.0, axis=1)
+    assert result.values[0, 0] == pytest.approx((near[0] * near[1]).sum() / (n * k))
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(n) for _ in range(DRAWN)]
+    scores = np.array([np.vdot(near[0], near[1][np.ix_(o, o)]) for o in orders]) / (n * k)
+    kurtosis = np.mean(((scores - scores.mean()) / scores.std()) ** 4)
+    assert abs(result.null_mean[0, 0] - scores.mean()) < 5 * scores.std() / math.sqrt(DRAWN)
+    assert abs(result.null_sd[0, 0] / scores.std() - 1) < 5 * math.sqrt((kurtosis - 1) / (4 * DRAWN))
+    assert result.null_mean[0, 0] == pytest.approx(k / (n - 1))
+    assert result.p_values is None
+    assert result.conventions["null"] == "permutations of the examples; p values from permutation_test"
+
+
+def test_the_null_of_distance_correlation_is_that_of_drawn_permutations() -> None:
+    n = 30
+    a, b = layers_of(n, (4, 50), seed=1), layers_of(n, (3,), seed=2)
+    result = compare(a, b, measure="distance_correlation")
+
+    def centred(x: np.ndarray) -> np.ndarray:
+        found = center_gram(np.linalg.norm(x[:, None] - x[None], axis=-1), "unbiased")
+        return found / np.linalg.norm(found)
+
+    (right,) = (centred(y) for y in b.values())
+    stack = np.stack([centred(x).ravel() for x in a.values()])
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(n) for _ in range(DRAWN)]
+    scores = np.array([stack @ right[np.ix_(o, o)].ravel() for o in orders])
+    np.testing.assert_allclose(result.values[:, 0], stack @ right.ravel())
+    np.testing.assert_allclose(result.null_mean, 0, atol=1e-15)
+    np.testing.assert_allclose(result.null_sd, math.sqrt(2 / (n * (n - 3))), rtol=1e-9)
+    kurtosis = np.mean(((scores - scores.mean(axis=0)) / scores.std(axis=0)) ** 4, axis=0)
+    assert (np.abs(scores.mean(axis=0)) < 5 * scores.std(axis=0) / math.sqrt(DRAWN)).all()
+    allowed = 5 * np.sqrt((kurtosis - 1) / (4 * DRAWN))
+    assert (np.abs(result.null_sd[:, 0] / scores.std(axis=0) - 1) < allowed).all()
+    drawn = np.mean(scores >= result.values[:, 0], axis=0)
+    np.testing.assert_allclose(result.p_values[:, 0], drawn, atol=0.02)
+    assert compare(a, b, measure="distance_correlation", estimator="biased").null_mean is None
 
 
 # -- identities ------------------------------------------------------------------------------------------------------

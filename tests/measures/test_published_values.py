@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import repscope
 from repscope import RBF
 from repscope.errors import RankWarning
 from tests.reference import cca as reference_cca
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +193,23 @@ def test_gulp_of_the_repository_table(repository):
     # figures/metric_vs_repo.csv, measure "gulp" without a ridge: the square, 25 + 25 − 2 Σρ².
     with pytest.warns(RankWarning):
         np.testing.assert_allclose(repscope.gulp(*repository, regularization=0.0), 7.0849929, atol=5e-8)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "printed"),
+    [(0, 2, 0.859), (0, 3, 0.827), (0, 1, 0.311), (1, 2, 0.542), (1, 3, 0.513), (2, 3, 0.974)],
+)
+def test_distance_correlation_of_the_irises_as_the_energy_package_of_r_prints_it(one, other, printed):
+    # Rizzo & Székely, package energy, dcor of the columns of iris, three digits.
+    table = np.loadtxt(DATA / "iris.csv", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table.sum(axis=0), [876.5, 458.6, 563.7, 179.9])
+    x, y = table[:, [one]], table[:, [other]]
+    assert round(float(repscope.distance_correlation(x, y, estimator="biased")), 3) == printed
+
+
+def test_cka_of_uniform_noise_against_ten_dimensions():
+    # Murphy, Zylberberg & Fyshe 2024, Fig. 1, at its small end: 1,024 examples, 1,024 against 10 features.
+    generator = np.random.RandomState(2024)
+    x, y = generator.rand(1024, 1024), generator.rand(1024, 10)
+    assert round(float(repscope.cka(x, y, estimator="biased")), 4) == 0.0699
+    assert abs(float(repscope.cka(x, y))) < 0.003

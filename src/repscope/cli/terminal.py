@@ -230,12 +230,14 @@ def _fact(value: Any) -> str:
 def chance_line(comparison: Comparison) -> str:
     """The scores of unrelated layers, and how many scores they explain; empty where this is not known."""
     within, mean, sd = comparison.within_chance, comparison.null_mean, comparison.null_sd
-    if within is None or mean is None or sd is None or np.isnan(mean).all():
+    if mean is None or sd is None or np.isnan(mean).all():
         return ""
     levels = [_number(value, comparison) for value in (np.nanmin(mean), np.nanmax(mean))]
     level = " to ".join(dict.fromkeys(levels))
     spread = _number(float(np.nanmax(sd)), comparison)
     text = f"Chance level: {level} (sd {'' if len(set(levels)) == 1 else 'up to '}{spread})."
+    if within is None:
+        return f"{text} For p values: --permutations N."
     if comparison.p_values is None or np.isnan(comparison.p_values).all():
         return f"{text} Too few examples for p values."
     count = int(within.sum())

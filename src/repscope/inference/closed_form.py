@@ -9,10 +9,11 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
+import numpy.typing as npt
 
 from repscope.engine.accumulate import Matrix
 from repscope.engine.products import to_numpy
-from repscope.inference.moments import Null, product_null
+from repscope.inference.moments import DirectedSums, Null, directed_moments, product_null, smallest
 from repscope.measures._arrays import Array
 from repscope.measures._decomposition import Decomposition
 from repscope.measures._sums import CenteredSums, hsic_normalizer
@@ -20,6 +21,7 @@ from repscope.measures._thirds import THIRDS_EXAMPLES, Thirds, third_order
 from repscope.measures.cca import ridge_normalizer, shrinkage
 from repscope.measures.hsic import HSICState, State, TiledState, gram_of
 from repscope.measures.measure import ConfiguredMeasure
+from repscope.measures.neighbors import Neighborhoods
 from repscope.measures.regression import RegressionState, explained_shares, hat_weights
 
 _ROWS = 4096
@@ -48,8 +50,10 @@ def pair_null(
     """
     if measure.options.get("summary") == "mean" or measure.options.get("folds") is not None:
         return None
-    if measure.id in ("cka", "hsic"):
+    if measure.id in ("cka", "hsic") or _unbiased_distances(measure):
         return _of_grams(measure, states, rows, columns)
+    if measure.id == "mutual_knn":
+        return _of_neighbors(states, rows, columns)
     if measure.id == "gulp":
         return _of_hat_matrices(measure, states, rows, columns)
     if measure.id not in _ROLES:
@@ -84,9 +88,9 @@ def pair_factors(
     """The matrices whose inner products are the scores; None for measures of another form. Arguments as above."""
     if measure.options.get("summary") == "mean" or measure.options.get("folds") is not None:
         return None
-    if measure.id in ("cka", "hsic"):
+    if measure.id in ("cka", "hsic") or _unbiased_distances(measure):
         grams = {i: _held(states[i]) for i in dict.fromkeys([*rows, *columns])}
-        if measure.id == "cka":
+        if measure.id != "hsic":
             roots = {i: np.nan if g.vanishes else float(g.self_product) ** 0.5 for i, g in grams.items()}
         else:
             roots = {i: hsic_normalizer(g.n, g.estimator) ** 0.5 / g.unit for i, g in grams.items()}
@@ -109,6 +113,11 @@ def _matrix(state: Decomposition, weights: Matrix) -> Matrix:
     basis = to_numpy(_basis_rows(state, slice(None)))
     found: Matrix = (basis * weights) @ basis.T
     return found
+
+
+def _unbiased_distances(measure: ConfiguredMeasure) -> bool:
+    """Whether the score is CKA of U-centred distances; the biased form is a root, whose moments have no formula."""
+    return measure.id == "distance_correlation" and measure.options["estimator"] == "unbiased"
 
 
 def _held(state: State) -> HSICState:
@@ -238,7 +247,7 @@ def _basis_rows(state: Decomposition, rows: slice) -> Array:
 def _of_grams(
     measure: ConfiguredMeasure, states: Mapping[int, HSICState], rows: Sequence[int], columns: Sequence[int]
 ) -> Null:
-    layers = {i: _from_gram(states[i]) for i in dict.fromkeys([*rows, *columns])}
+    layers = {i: _from_gram(_held(states[i])) for i in dict.fromkeys([*rows, *columns])}
     left, right = [layers[i] for i in rows], [layers[i] for i in columns]
     null = _null(left, right)
     if measure.id == "hsic":
@@ -255,3 +264,25 @@ def _from_gram(state: HSICState) -> _Layer:
     step = -(-state.n // THIRDS_EXAMPLES)
     sums = CenteredSums(state.n, diagonal.sum(), diagonal @ diagonal, to_numpy(state.self_product))
     return _Layer(sums, third_order(to_numpy(state.gram[::step, ::step])), np.empty(0))
+
+
+# -- neighbours --------------------------------------------------------------------------------------------------------
+
+
+def _of_neighbors(states: Mapping[int, Neighborhoods], rows: Sequence[int], columns: Sequence[int]) -> Null:
+    """Null of Σ_ij A_ij B_ij/(nk) with A_ij = 1 where j is one of the k nearest to i: its mean is k/(n − 1)."""
+    sums = {i: _directed(to_numpy(states[i].ranks) > 0) for i in dict.fromkeys([*rows, *columns])}
+    n, k = states[rows[0]].ranks.shape[0], states[rows[0]].k
+    mean, variance = directed_moments(_side(n, sums, rows), _side(n, sums, columns))
+    return Null(mean, np.sqrt(variance), np.full_like(mean, np.nan), smallest([n])).divided(np.full_like(mean, n * k))
+
+
+def _directed(near: npt.NDArray[np.bool_]) -> tuple[float, ...]:
+    """The sums of one matrix of zeros and ones, in the order of :class:`DirectedSums`."""
+    out, into = near.sum(axis=1, dtype=np.float64), near.sum(axis=0, dtype=np.float64)
+    total = float(out.sum())
+    return total, total, float((near & near.T).sum()), float(out @ out), float(into @ into), float(out @ into)
+
+
+def _side(n: int, sums: Mapping[int, tuple[float, ...]], layers: Sequence[int]) -> DirectedSums:
+    return DirectedSums(n, *np.array([sums[i] for i in layers]).T)

@@ -43,7 +43,7 @@ class Null:
         sd: Standard deviation (L, M), exact; NaN for fewer than four examples.
         skewness: (L, M), from some of the examples where there are many.
         smallest: The probability of one permutation, below which no p-value can lie; NaN for so few examples that
-            there are no p-values.
+            there are no p-values. Where the skewness is not known at all, there are none either.
         of_distances: Small scores are the noteworthy ones.
     """
 
@@ -106,6 +106,52 @@ def product_moments(x: CenteredSums, y: CenteredSums) -> tuple[Matrix, Matrix]:
     return mean, np.maximum(variance, 0.0)
 
 
+@dataclass(frozen=True)
+class DirectedSums:
+    """What the moments of Σ_ij A_ij B_π(i)π(j) take from matrices A with zero diagonals, symmetric or not, each (L,).
+
+    Attributes:
+        n: Examples.
+        totals: Σ A_ij.
+        squares: Σ A_ij².
+        mutual: Σ A_ij A_ji.
+        rows: Σ_i (Σ_j A_ij)².
+        columns: Σ_j (Σ_i A_ij)².
+        mixed: Σ_i (Σ_j A_ij)(Σ_j A_ji).
+    """
+
+    n: int
+    totals: Matrix
+    squares: Matrix
+    mutual: Matrix
+    rows: Matrix
+    columns: Matrix
+    mixed: Matrix
+
+    @property
+    def shared(self) -> tuple[tuple[int, Matrix], ...]:
+        """Σ A_ij A_kl for each way in which two pairs of indices share some, with the number of those that differ."""
+        row, column = self.rows - self.squares, self.columns - self.squares
+        turned = self.mixed - self.mutual  # twice: (i, j) with (k, i), and with (j, l)
+        apart = self.totals**2 - self.squares - self.mutual - row - column - 2 * turned
+        return (2, self.squares), (2, self.mutual), (3, row), (3, column), (3, turned), (3, turned), (4, apart)
+
+
+def directed_moments(x: DirectedSums, y: DirectedSums) -> tuple[Matrix, Matrix]:
+    """Mean and variance (L, M) of Σ_ij A_ij B_π(i)π(j) over all permutations π; exact (Mantel 1967).
+
+    In the square of the sum, the two pairs of indices share some in seven ways, and π takes each way to every other
+    choice of as many indices equally often.
+    """
+    n = x.n
+    mean = np.outer(x.totals, y.totals) / math.perm(n, 2)
+    if n < 4:
+        return mean, np.full_like(mean, np.nan)
+    pairs = zip(x.shared, y.shared, strict=True)
+    square = sum(np.outer(a, b) / math.perm(n, differing) for (differing, a), (_, b) in pairs)
+    return mean, np.maximum(square - mean**2, 0.0)
+
+
 def skewness(n: int, x: Thirds, y: Thirds) -> Matrix:
     """Skewness (L, M) of ⟨A, PBPᵀ⟩ for U-centred matrices with third-order sums x (L, 2) and y (M, 2); exact for these.
 
@@ -130,7 +176,7 @@ def skewness(n: int, x: Thirds, y: Thirds) -> Matrix:
 def product_null(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Thirds) -> Null:
     """Null of ⟨A, B⟩ for each A of x and B of y."""
     mean, variance = product_moments(x, y)
-    return Null(mean, np.sqrt(variance), skewness(x.n, thirds_x, thirds_y), _smallest([x.n]))
+    return Null(mean, np.sqrt(variance), skewness(x.n, thirds_x, thirds_y), smallest([x.n]))
 
 
 def hsic_null(scores: GramScores, estimator: Estimator) -> Null:
@@ -149,10 +195,10 @@ def hsic_null(scores: GramScores, estimator: Estimator) -> Null:
     sizes = [sums.n for sums in scores.centered]
     typical = round(sum(sizes) / count)
     skew = skewness(typical, scores.thirds, scores.thirds) / math.sqrt(count)
-    return Null(mean / count, np.sqrt(variance) / count, skew, _smallest(sizes))
+    return Null(mean / count, np.sqrt(variance) / count, skew, smallest(sizes))
 
 
-def _smallest(sizes: Sequence[int]) -> float:
+def smallest(sizes: Sequence[int]) -> float:
     """One over the number of permutations within groups of these sizes."""
     if sum(sizes) < FEWEST_FOR_P_VALUES:
         return math.nan
