@@ -1,6 +1,6 @@
 """What do the diagnostics of every layer add to a comparison, in time and in memory?
 
-    python -m benchmarks.diagnostics [--rounds 5]
+    python -m benchmarks.diagnostics [--rounds 5] [--cases 5] [--out FILE]
 
 The same comparisons with an observer that looks and with one that is blind, in turn, in one process. Takes a few
 minutes on two cores.
@@ -8,7 +8,6 @@ minutes on two cores.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import torch
 
 import repscope
 from benchmarks.networks import resnet18
+from benchmarks.tables import Table, parser
 from benchmarks.timing import in_turn
 from repscope.inference.observer import Observer, expected_bytes
 
@@ -60,22 +60,22 @@ def cases() -> dict[str, tuple[Callable[[], object], list[int], int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    for name, (work, widths, n) in cases().items():
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--cases", type=int, default=5, help="how many of the cases, in their order")
+    given = arguments.parse_args()
+    table = Table(given.out)
+    table.head("compared", "without, s", "with, s", "ratio", "held, MiB")
+    for name, (work, widths, n) in list(cases().items())[: given.cases]:
 
         def without(work: Callable[[], object] = work) -> object:
             with blind():
                 return work()
 
-        times = in_turn({"without": without, "with": work}, rounds, patience=60.0)
+        times = in_turn({"without": without, "with": work}, given.rounds, patience=60.0)
         ratio = times["with"].median / times["without"].median
         memory = expected_bytes(widths, n) / 2**20
-        print(
-            f"{name:<40} {times['without'].median:7.2f} s  with diagnostics × {ratio:.3f}, {memory:4.0f} MiB",
-            flush=True,
-        )
+        table.row(name, *(f"{times[side].median:.2f}" for side in ("without", "with")), f"{ratio:.3f}", f"{memory:.0f}")
 
 
 if __name__ == "__main__":

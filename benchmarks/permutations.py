@@ -1,11 +1,13 @@
-"""What does significance cost? ``python -m benchmarks.permutations``.
+"""What does significance cost?
 
-First a permutation test of 18 × 18 layers at n = 2,000; then the chance level of a comparison against the comparison.
+    python -m benchmarks.permutations [--permutations 1000] [--examples 2000] [--layers 18] [--rounds 5] [--out FILE]
+
+First a permutation test of 18 × 18 layers at n = 2,000, in seconds of the wall and of the processor; then the chance
+level of a comparison against the comparison.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from unittest import mock
 import numpy as np
 
 import repscope
+from benchmarks.tables import Table, parser
 from benchmarks.timing import in_turn
 from repscope.engine import batchwise, stream
 from repscope.inference import moments
@@ -39,26 +42,30 @@ def without_null(work: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--permutations", type=int, default=1000)
-    parser.add_argument("--examples", type=int, default=2000)
-    arguments = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--permutations", type=int, default=1000)
+    arguments.add_argument("--examples", type=int, default=2000)
+    arguments.add_argument("--layers", type=int, default=18)
+    arguments.add_argument("--rounds", type=int, default=5)
+    given = arguments.parse_args()
     warnings.simplefilter("ignore")
-    n, count = arguments.examples, arguments.permutations
-    a, b = layers(18, n, 512, 0), layers(18, n, 512, 1)
-    start = time.perf_counter()
-    repscope.permutation_test(a, b, permutations=count)
-    print(f"{count} permutations of 18 × 18 layers, n = {n}: {time.perf_counter() - start:.1f} s")
+    n, count, table = given.examples, given.layers, Table(given.out)
+    a, b = layers(count, n, 512, 0), layers(count, n, 512, 1)
+    wall, processor = time.perf_counter(), time.process_time()
+    repscope.permutation_test(a, b, permutations=given.permutations)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    table.head("permutations", "layers", "n", "seconds", "processor seconds")
+    table.row(given.permutations, f"{count} × {count}", n, f"{wall:.1f}", f"{processor:.1f}")
+    table.head("compare, p", "options", "without chance levels, s", "with, s", "ratio")
     for width, options in ((512, {}), (64, {}), (512, {"estimator": "biased", "pairs": "batch"})):
-        x, y = layers(18, n, width, 0), layers(18, n, width, 1)
+        x, y = layers(count, n, width, 0), layers(count, n, width, 1)
 
         def work(x: Any = x, y: Any = y, options: Any = options) -> None:
             repscope.compare(x, y, **options)
 
-        timings = in_turn({"without": without_null(work), "with": work}, rounds=5)
+        timings = in_turn({"without": without_null(work), "with": work}, rounds=given.rounds)
         ratio = timings["with"].median / timings["without"].median
-        print(f"compare, p = {width}, {options or 'exact'}: {ratio:.3f} ×")
-        print(f"    without {timings['without']}, with {timings['with']}")
+        table.row(width, options or "exact", timings["without"], timings["with"], f"{ratio:.3f}")
 
 
 if __name__ == "__main__":
