@@ -11,6 +11,7 @@ ORDER = (
     "plot_spectra.py",
     "plot_sample_size.py",
     "plot_training.py",
+    "plot_parts.py",
 )
 
 

@@ -27,6 +27,15 @@ def test_hover_says_what_a_cell_is(visit, tmp_path):
     assert f"{value - 0.0196:.3f} to {value + 0.0196:.3f}" in said
 
 
+def test_the_interval_is_that_of_the_comparison(visit, tmp_path):
+    given = two(conventions={"kernel": "linear", "estimator": "unbiased", "replicates": 4})
+    low, high = (float(end[1, 2]) for end in given.interval())
+    assert high - low > 0.06  # Student's t with few degrees of freedom, not the normal distribution's 0.039
+    page = visit(given.to_html(tmp_path / "r.html"))
+    page.mouse.move(*point(page, 1, 2))
+    assert f"{low:.3f} to {high:.3f}" in page.locator("#tooltip").inner_text()
+
+
 def test_a_click_fixes_a_pair_and_shows_what_is_known_of_it(visit, tmp_path):
     page = visit(two().to_html(tmp_path / "r.html"))
     page.mouse.click(*point(page, 3, 4))

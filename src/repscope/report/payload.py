@@ -46,6 +46,7 @@ def frame(comparison: Comparison, step: float | None = None, label: str | None =
         "rows": _axis(comparison, "row", rows),
         "columns": _axis(comparison, "column", columns),
         "arrays": {} if large else _arrays(comparison),
+        "half_width": _half_width(comparison),
         "tiles": tiles(comparison) if large else None,
         "best": _best(comparison) if large else None,
         "orders": {} if large else _orders(comparison, rows, columns),
@@ -66,6 +67,16 @@ def diverging(comparison: Comparison) -> bool:
     if comparison.range[0] >= 0 or not finite.size or finite.max() <= 0:
         return False
     return bool(finite.min() < -_DIVERGING_FROM * np.abs(finite).max())
+
+
+def _half_width(comparison: Comparison) -> float | None:
+    """Standard errors from a score to the ends of its 95 % interval: the same for all; None without any."""
+    if comparison.standard_errors is None:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        widths = (comparison.interval()[1] - comparison.values) / comparison.standard_errors
+    known = widths[np.isfinite(widths)]
+    return float(np.median(known)) if known.size else None
 
 
 def _axis(comparison: Comparison, axis: str, models: list[str]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ const closer = (frame, a, b) => (frame.kind === "similarity" ? a > b : a < b);
 const itself = (frame, row, column) => frame.within && row === column;
 
 // Half width of the 95 % interval of a score.
-const halfWidth = (frame, row, column) => 1.96 * at(frame, "standard_errors", row, column);
+const halfWidth = (frame, row, column) => frame.half_width * at(frame, "standard_errors", row, column);
 
 // Indices of the layers of one model on an axis, or of all.
 function members(axis, model) {

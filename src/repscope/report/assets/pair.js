@@ -214,7 +214,7 @@ function bands(frame, pairs, x) {
   };
   const value = (name, sign, width) => pairs.map(({ row, column }) => at(frame, name[0], row, column) + sign * width * at(frame, name[1], row, column));
   band(value(["null_mean", "null_sd"], -1, 1.96), value(["null_mean", "null_sd"], 1, 1.96), color("chance"), "chance ± 1.96 sd");
-  band(value(["values", "standard_errors"], -1, 1.96), value(["values", "standard_errors"], 1, 1.96), color("band"), "95 % interval");
+  band(value(["values", "standard_errors"], -1, frame.half_width), value(["values", "standard_errors"], 1, frame.half_width), color("band"), "95 % interval");
   return traces;
 }
 
