@@ -8,6 +8,7 @@ ORDER = (
     "plot_match_path.py",
     "plot_correspondence.py",
     "plot_same_layer.py",
+    "plot_baselines.py",
     "plot_spectra.py",
     "plot_sample_size.py",
     "plot_training.py",

@@ -121,8 +121,9 @@ def baselines(
     """Compare two networks layer by layer, with what their scores are to be read against.
 
     Each layer of ``a`` is scored with the same layer of ``b``, and with what may take its place: the same
-    architecture as ``a`` trained from other seeds, which is as alike as networks get (the ceiling); an untrained
-    ``b``, and the inputs themselves, which have learned nothing (the floors). One pass over the data feeds all.
+    architecture as ``a`` trained from other seeds, of which nothing but chance is different (the ceiling, which
+    networks of another kind may still exceed, as wider ones do); an untrained ``b``, and the inputs themselves, which
+    have learned nothing (the floors). One pass over the data feeds all.
 
     Layers are the same where they bear one name; where no names agree, where they stand at one place.
 
