@@ -10,7 +10,9 @@ pytest.importorskip("torch")
 
 from repscope.errors import InputError
 from repscope.studies import cost
-from repscope.studies.plans import Comparing, Plan, Training
+from repscope.studies.datasets import load_images
+from repscope.studies.plans import Comparing, Plan, Training, facts_of
+from repscope.studies.text import load_text
 from repscope.studies.zoo import NetworkSpec
 
 TINY10 = NetworkSpec("tiny10", {"width": 16})
@@ -70,9 +72,19 @@ def test_speed_is_measured_on_this_machine(monkeypatch):
     monkeypatch.setattr(cost, "MEASURED", 0.01)
     cost._rate.cache_clear()
     assert cost._rate(NetworkSpec("tiny10", {"width": 2}), "digits-transposed", True, "cpu") > 0
-    assert cost._rate(NetworkSpec("translator", {"width": 8}), "numbers", True, "cpu") is None
+    assert cost._rate(NetworkSpec("translator", {"width": 8, "heads": 2, "inner": 8}), "numbers", True, "cpu") > 0
+    assert cost._rate(NetworkSpec("translator", {"width": 8}), "multi30k", True, "cpu") is None
     with pytest.raises(InputError, match="device must be 'auto' or one that this machine has"):
         cost._rate(TINY10, "digits", True, "abacus")
+
+
+def test_what_is_known_of_the_data_beforehand_is_true():
+    digits, known = load_images("digits"), facts_of("digits")
+    assert known["train_examples"] == digits.train_examples
+    assert (known["channels"], known["side"], known["side"]) == digits.train_images.shape[1:]
+    assert (known["classes"], known["unit"]) == (len(digits.classes), digits.unit)
+    numbers, known = load_text("numbers"), facts_of("numbers")
+    assert (known["train_examples"], known["unit"]) == (numbers.train_examples, numbers.unit)
 
 
 def stems(trainings):

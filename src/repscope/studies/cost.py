@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from repscope.studies.page import duration
 from repscope.studies.plans import IMAGES, Comparing, Plan, Training, facts_of
 
 if TYPE_CHECKING:
+    import torch
+
     from repscope.studies.zoo import NetworkSpec
 
 MEASURED = 0.5
@@ -110,14 +112,14 @@ def _shape(spec: NetworkSpec, data: str) -> _Shape:
 
 @cache
 def _rate(spec: NetworkSpec, data: str, batch_norm: bool, device: str) -> float | None:
-    """Training images a second on one thread, or None where they are text, or one batch takes too long."""
-    if data not in IMAGES:
-        return None
+    """Training examples a second on one thread, or None where they are on the disk, or one batch takes too long."""
     from repscope.studies.training import images_per_second
     from repscope.studies.zoo import Recipe
     from repscope.studies.zoo.job import one_thread
     from repscope.studies.zoo.runner import device_of
 
+    if data not in IMAGES:
+        return _rate_of_translator(spec, device_of(device)) if data == "numbers" else None
     facts = facts_of(data)
     recipe = Recipe.for_images(data.removesuffix("-transposed"), batch_norm=batch_norm)
     where = device_of(device)
@@ -134,6 +136,25 @@ def _rate(spec: NetworkSpec, data: str, batch_norm: bool, device: str) -> float 
             batch_size=recipe.batch_size,
             augment=recipe.augmentation,
             precision=recipe.precision_on(where),
+            seconds=MEASURED,
+        )
+
+
+def _rate_of_translator(spec: NetworkSpec, device: torch.device) -> float:
+    """The same of pairs of number words, which come with the package."""
+    from repscope.studies.text import load_text
+    from repscope.studies.translating import pairs_per_second
+    from repscope.studies.zoo import TranslationRecipe
+    from repscope.studies.zoo.job import one_thread
+
+    text, recipe = load_text("numbers"), TranslationRecipe()
+    model: Any = spec.build(text, 0).to(device)
+    with one_thread():
+        return pairs_per_second(
+            model,
+            text.tokens(text.train[: 32 * recipe.batch_size]),
+            batch_size=recipe.batch_size,
+            precision=recipe.precision_on(device),
             seconds=MEASURED,
         )
 

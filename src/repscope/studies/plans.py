@@ -31,8 +31,8 @@ IMAGES: Mapping[str, Mapping[str, Any]] = {
 """What is known of the images before they are read."""
 
 _TEXTS: Mapping[str, Mapping[str, Any]] = {
-    "numbers": {"train_examples": 4000, "unit": "pairs"},
-    "multi30k": {"train_examples": 29_000, "unit": "pairs"},
+    "numbers": {"train_examples": 20_000, "unit": "pairs of sentences"},
+    "multi30k": {"train_examples": 29_000, "unit": "pairs of sentences"},
 }
 
 
