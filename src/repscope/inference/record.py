@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from repscope.engine.partial import Arrays
 from repscope.engine.products import to_numpy
+from repscope.engine.threads import shifted_and_scaled
 from repscope.engine.tiles import typical_example
 from repscope.measures._arrays import Array, squared_lengths
 
@@ -118,8 +119,10 @@ class LayerRecord:
         if not gathered.size:
             self._new_far = np.zeros(self.far.size, bool)
             return
-        rows = _numbers(xp.take(x, xp.asarray(gathered, device=array_api_compat.device(x)), axis=0))
-        rows = (rows - self.axes.shift).astype(np.float32)
+        whole = gathered.size == x.shape[0]  # then nothing needs to be picked, and one copy is enough
+        rows = _numbers(x if whole else xp.take(x, xp.asarray(gathered, device=array_api_compat.device(x)), axis=0))
+        spare = None if whole else rows
+        rows = shifted_and_scaled(rows, self.axes.shift, 1.0, spare).astype(np.float32, copy=False)
         self._add_columns(rows)
         features = rows if not self.sketched_to else self._sketched(rows)
         self.sample = placed(self.sample, places, features[np.searchsorted(gathered, added)])
@@ -196,12 +199,14 @@ class LayerRecord:
         """
         f = self.sketched_to
         sketch = np.zeros((len(rows), 2 * f), np.float32)
+        blocks = self.width // f
+        even = blocks * f
         for half in (0, 1):
             signs = self._signs(1 + half)
             part = sketch[:, half * f : (half + 1) * f]
-            for start in range(0, self.width, f):
-                block = slice(start, min(start + f, self.width))
-                part[:, : block.stop - block.start] += rows[:, block] * signs[block]
+            folded = rows[:, :even].reshape(len(rows), blocks, f)
+            np.einsum("ikj,kj->ij", folded, signs[:even].reshape(blocks, f), out=part)
+            part[:, : self.width - even] += rows[:, even:] * signs[even:]
         return sketch
 
     # -- work that is divided ----------------------------------------------------------------------------------
