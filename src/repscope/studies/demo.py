@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from repscope._progress import track
 from repscope.compare import compare
 from repscope.comparison import Comparison
-from repscope.errors import InputError, MissingExtraError, RankWarning
+from repscope.errors import InputError, MissingExtraError, RepscopeWarning
 from repscope.studies.digits import load_digits
 from repscope.studies.identification import Identification, compare_identification
 from repscope.studies.table2 import INDEXES, average_over_pairs, by_network
@@ -99,7 +99,9 @@ class DemoResult:
             "* the best here, and what does not differ from it significantly (jackknife z-test, p < 0.05)",
         ]
         if any(comparison.warnings for comparison in self.comparisons.values()):
-            lines.append("† some layers have more features than there are images: scores of 1 are forced (Theorem 1)")
+            lines.append(
+                "† with a warning: layers wider than n force scores of 1 (Theorem 1), or chance alone scores high"
+            )
         return "\n".join(lines)
 
 
@@ -208,8 +210,8 @@ def _compare(models: Mapping[str, nn.Module], progress: bool | None) -> dict[str
 
     images, _ = load_digits(IMAGE_SIZE)
     with warnings.catch_warnings():
-        # With 1,797 images the early layers are wider than n; the comparisons carry the warning, and so does the table.
-        warnings.simplefilter("ignore", RankWarning)
+        # With 1,797 images the early layers are wider than n; the comparisons carry such warnings, and so does the table.
+        warnings.simplefilter("ignore", RepscopeWarning)
         scored = compare(
             models,
             data=images,

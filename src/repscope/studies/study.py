@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from repscope.compare import compare
 from repscope.comparison import Comparison, load
-from repscope.errors import InputError, RankWarning
+from repscope.errors import InputError, RepscopeWarning
 from repscope.measures._messages import did_you_mean
 from repscope.measures.catalog import configure
 from repscope.measures.measure import ConfiguredMeasure
@@ -324,7 +324,7 @@ class Context:
                 for name, model in models.items()
             }
             with self.timed("comparing"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", RankWarning)  # in Comparison.warnings, and from there on the page
+                warnings.simplefilter("ignore", RepscopeWarning)  # in Comparison.warnings, and from there on the page
                 found = compare(
                     dict(models),
                     data=data,

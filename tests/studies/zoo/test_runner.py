@@ -376,7 +376,8 @@ def test_the_command_reports_line_by_line_and_sums_up(tmp_path, capsys):
     arguments = command(tmp_path, jobs=1, epochs=2)[3:]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
-    lines = err.splitlines()
+    # Whether the first epoch took as long as was measured is up to the machine.
+    lines = [line for line in err.splitlines() if not line.startswith("the first epoch took")]
     assert re.fullmatch(
         r"2 × tiny10-width4 \(5,662 parameters\), 2 epochs of 1,400 images of digits, 1 at once on cpu in float32",
         lines[0],
