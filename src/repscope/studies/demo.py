@@ -99,9 +99,7 @@ class DemoResult:
             "* the best here, and what does not differ from it significantly (jackknife z-test, p < 0.05)",
         ]
         if any(comparison.warnings for comparison in self.comparisons.values()):
-            lines.append(
-                "† with a warning: layers wider than n force scores of 1 (Theorem 1), or chance alone scores high"
-            )
+            lines.append("† with a warning: layers wider than n force scores of 1 (Theorem 1), or chance scores high")
         return "\n".join(lines)
 
 
@@ -210,7 +208,7 @@ def _compare(models: Mapping[str, nn.Module], progress: bool | None) -> dict[str
 
     images, _ = load_digits(IMAGE_SIZE)
     with warnings.catch_warnings():
-        # With 1,797 images the early layers are wider than n; the comparisons carry such warnings, and so does the table.
+        # With 1,797 images the early layers are wider than n; comparisons carry such warnings, and so does the table.
         warnings.simplefilter("ignore", RepscopeWarning)
         scored = compare(
             models,
