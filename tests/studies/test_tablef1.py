@@ -5,7 +5,8 @@ import pytest
 
 from repscope.errors import InputError
 from repscope.studies import paper
-from repscope.studies.tablef1 import BEST, INDEXES, TAPS, checkerboard, published
+from repscope.studies.figuref1 import checkerboard
+from repscope.studies.tablef1 import BEST, INDEXES, TAPS, published
 
 ALTERNATING = (np.add.outer(np.arange(12), np.arange(12)) % 2 == 0).astype(float)
 DISTANCE = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from repscope.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def panel(values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str] | None = None) -> Comparison:
+    """A layer × layer matrix that stands for no two networks, as a comparison that can be drawn.
+
+    Args:
+        values: Similarities (rows, columns).
+        rows: Names of the layers.
+        columns: The same; None: those of the rows.
+    """
+    columns = rows if columns is None else columns
+    return Comparison(
+        values=values,
+        row_layers=tuple(rows),
+        column_layers=tuple(columns),
+        measure="cka",
+        row_models=("layer",) * len(rows),
+        column_models=("layer",) * len(columns),
+    )
+
+
+def as_drawn(index: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores s(row, column) as the paper draws them: R² is of predicting the layer on the x axis from that on the y."""
+    return values.T if index == "linear-regression" else values
 
 
 def maps(

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, str]
 """Network and layer."""
 
+OF_TABLES = {"svcca-mean": "svcca-mean-0.99", "svcca-r2": "svcca-r2-0.99"}
+"""Indexes of Table 2 and Table F.1 to what :func:`pairs_of_networks` calls them, where the names differ."""
+
 WORTH_SAYING = 60.0
 """Seconds from which on the time to expect is told."""
 

@@ -161,6 +161,12 @@ def compare_identification(
     return results
 
 
+def mean_over_pairs(similarity: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the mean layer × layer matrix (L, L) of scores (m, m, L, L) over ordered pairs of different networks."""
+    mean: NDArray[np.float64] = similarity[~np.eye(len(similarity), dtype=bool)].mean(axis=0)
+    return mean
+
+
 def _checked(function: str, similarity: NDArray[np.floating], *, networks: int) -> NDArray[np.float64]:
     scores: NDArray[np.float64] = np.asarray(similarity, dtype=np.float64)
     shape = scores.shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from repscope.comparison import Comparison
 from repscope.errors import InputError
 from repscope.measures._messages import did_you_mean
+from repscope.studies import drawing
 
 
 def panel(name: str) -> NDArray[np.float64]:
@@ -90,15 +92,7 @@ def comparison(name: str, rows: Sequence[str] | None = None, columns: Sequence[s
         tuple(given) if given is not None else tuple(str(i + 1) for i in range(count))
         for given, count in zip((rows, columns), values.shape, strict=True)
     ]
-    return Comparison(
-        values=values,
-        row_layers=names[0],
-        column_layers=names[1],
-        measure="cka",
-        row_models=("layer",) * len(names[0]),
-        column_models=("layer",) * len(names[1]),
-        details={"source": _read()["source"]},
-    )
+    return replace(drawing.panel(values, *names), details={"source": _read()["source"]})
 
 
 def panels() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from repscope.errors import InputError
 from repscope.measures.catalog import configure
 from repscope.measures.kernels import RBF
 from repscope.measures.measure import ConfiguredMeasure
-from repscope.studies.identification import symmetrised
+from repscope.studies.identification import mean_over_pairs, symmetrised
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def average_over_pairs(comparison: Comparison, *, symmetrise: bool = False) -> C
     m, _, count, _ = scores.shape
     if m < 2:
         raise InputError("average_over_pairs: comparison must hold at least 2 networks, got 1.")
-    mean = scores[~np.eye(m, dtype=bool)].mean(axis=0)
+    mean = mean_over_pairs(scores)
     block = comparison.between(comparison.models[0], comparison.models[1])
     return replace(
         block,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from repscope.studies import paper, tablef1
+from repscope.studies import figuref1, paper, tablef1
 from repscope.studies.claims import FAILS, HOLDS, UNTESTED
 from repscope.studies.experiments import (
     architectures,
@@ -258,16 +258,14 @@ def published_transformer():
         tap: {index.id: Identification(tablef1.published(index.id, tap), 0.0, 1.0, False) for index in tablef1.INDEXES}
         for tap in tablef1.TAPS
     }
-    means = {
-        tap: {index: paper.panel(f"figF1/{index}/{tap}") for index in transformer.FIGURE_F1} for tap in tablef1.TAPS
-    }
+    means = {tap: {index: paper.panel(f"figF1/{index}/{tap}") for index in figuref1.FIGURE_F1} for tap in tablef1.TAPS}
     for tables in means.values():
         tables["cca-mean"] = tables["cca-r2"]  # the paper draws the one only
     return found, means
 
 
 def judged_transformer(found, means, bleu=30.0):
-    contrasts = {tap: {index: tablef1.checkerboard(m) for index, m in tables.items()} for tap, tables in means.items()}
+    contrasts = {tap: {index: figuref1.checkerboard(m) for index, m in tables.items()} for tap, tables in means.items()}
     quality = {"net 0": {"tests": {"test": {"bleu": bleu, "exact": 0.0}}}}
     return verdicts(transformer._claims(context("transformer"), found, means, contrasts, quality))
 

@@ -10,6 +10,7 @@ import pytest
 import repscope
 from repscope.compare import representations
 from repscope.errors import InputError, MissingExtraError
+from repscope.studies import translations
 from repscope.studies.claims import HOLDS, UNTESTED
 from repscope.studies.experiments import transformer
 from repscope.studies.reproduce import reproduce
@@ -126,10 +127,10 @@ def test_bleu_is_sacrebleus_and_number_words_have_none(monkeypatch):
     found = ["Ein Mann mit einem roten Hut sitzt.", "Zwei Hunde spielen im Schnee."]
     wanted = ["Ein Mann mit einem roten Hut steht.", "Zwei Hunde spielen im Garten."]
     text = _Text(SubWords.learned(wanted, 260))
-    result = transformer._bleu(found, wanted, text)
+    result = translations.bleu(found, wanted, text)
     assert result["bleu"] == pytest.approx(sacrebleu.corpus_bleu(found, [wanted]).score)
     assert "tok:13a" in result["signature"]
-    assert np.isnan(transformer._bleu(found, wanted, _Text(Words(("ein",))))["bleu"])
+    assert np.isnan(translations.bleu(found, wanted, _Text(Words(("ein",))))["bleu"])
     monkeypatch.setitem(__import__("sys").modules, "sacrebleu.metrics.bleu", None)
     with pytest.raises(MissingExtraError, match=r"package 'sacrebleu'.*repscope\[text\]"):
-        transformer._bleu(found, wanted, text)
+        translations.bleu(found, wanted, text)

@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +15,24 @@ from numpy.typing import NDArray
 from repscope.comparison import Comparison
 from repscope.studies import paper
 from repscope.studies.claims import Check, Claim, percent
-from repscope.studies.family import assembled, pairs_of_networks
+from repscope.studies.drawing import as_drawn, maps, panel
+from repscope.studies.family import OF_TABLES, assembled, pairs_of_networks
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.identification import (
     Identification,
     compare_identification,
     identification_accuracy,
+    mean_over_pairs,
     symmetrised,
 )
 from repscope.studies.plans import Comparing, Plan, Training
 from repscope.studies.study import Context, Study
 from repscope.studies.table2 import INDEXES, by_network
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from repscope.studies.thresholds import FIGURE_F3, VARIANCES, threshold_table, title
 
 KERNEL = tuple(index for index in INDEXES if index.measure.id in ("hsic", "cka"))
 CANONICAL = tuple(index for index in INDEXES if index.measure.id not in ("hsic", "cka"))
-VARIANCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-_OF_FAMILY = {"svcca-mean": "svcca-mean-0.99", "svcca-r2": "svcca-r2-0.99"}
 FIGURE_2 = ("cca-r2", "linear-regression", "svcca-mean", "svcca-r2", "cka-linear", "cka-rbf-0.4")
-FIGURE_F3 = (*(f"svcca-r2-{share:g}" for share in VARIANCES), "svcca-mean-0.9", "svcca-mean-0.99")
 TITLES = {index.id: index.title for index in INDEXES}
 
 
@@ -73,14 +70,14 @@ def run(context: Context) -> Findings:
     scores = _scored(context, models)
     found = _identified(scores)
     thresholds = {index: identification_accuracy(scores.tables[index]) for index in FIGURE_F3 if index in scores.tables}
-    means = {index: _mean(table) for index, table in scores.tables.items()}
+    means = {index: mean_over_pairs(table) for index, table in scores.tables.items()}
     accuracy = float(np.mean([net.test_accuracy for net in nets]))
     pictures = [
         Picture(
             "figure-2",
             "Figure 2: similarity of layers, averaged over pairs of networks",
-            _draw(_figure_panels(means, scores.layers, FIGURE_2), columns=2),
-            _draw(_paper_panels("fig2", FIGURE_2, scores.layers), columns=2),
+            maps(_panels(means, scores.layers, FIGURE_2), columns=2),
+            maps(_paper_panels("fig2", FIGURE_2, scores.layers), columns=2),
         )
     ]
     if thresholds:
@@ -88,12 +85,12 @@ def run(context: Context) -> Findings:
             Picture(
                 "figure-f3",
                 "Figure F.3: SVCCA at other thresholds",
-                _draw(_figure_panels(means, scores.layers, FIGURE_F3), columns=4),
-                _draw(_paper_panels("figF3", FIGURE_F3, scores.layers), columns=4),
+                maps(_panels(means, scores.layers, FIGURE_F3), columns=4),
+                maps(_paper_panels("figF3", FIGURE_F3, scores.layers), columns=4),
             )
         )
     return Findings(
-        tables=(_table(scores, found), *([_threshold_table(thresholds)] if thresholds else [])),
+        tables=(_table(scores, found), *([threshold_table(thresholds)] if thresholds else [])),
         pictures=tuple(pictures),
         claims=_claims(context, scores, found, thresholds, means, accuracy),
         numbers={
@@ -151,7 +148,7 @@ def _family(context: Context, models: Mapping[str, Any], data: Any) -> dict[str,
     names = list(models)
     found = pairs_of_networks(context, models, data, list(itertools.combinations(names, 2)), variances=VARIANCES)
     tables = {index: assembled(found, names, index) for index in next(iter(found.values()))}
-    return tables | {plain: tables[with_share] for plain, with_share in _OF_FAMILY.items()}
+    return tables | {plain: tables[with_share] for plain, with_share in OF_TABLES.items()}
 
 
 def _identified(scores: _Scores) -> dict[str, Identification]:
@@ -176,12 +173,6 @@ def _identified(scores: _Scores) -> dict[str, Identification]:
             if scores.networks[index] == count:
                 found[index] = one
     return found
-
-
-def _mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    different = ~np.eye(len(table), dtype=bool)
-    mean: NDArray[np.float64] = table[different].mean(axis=0)
-    return mean
 
 
 # -- tables and pictures ------------------------------------------------------------------------------------------
@@ -214,32 +205,10 @@ def _table(scores: _Scores, found: Mapping[str, Identification]) -> Table:
     )
 
 
-def _threshold_table(thresholds: Mapping[str, float]) -> Table:
-    rows = [[*_threshold_name(index), percent(accuracy)] for index, accuracy in thresholds.items()]
-    return Table(
-        "SVCCA at other thresholds: accuracy of identifying corresponding layers, %",
-        ["mean of", "share of the variance kept", "ours"],
-        rows,
-        "The paper shows the matrices (figure F.3) and gives no accuracies for them.",
-    )
-
-
-def _threshold_name(index: str) -> tuple[str, str]:
-    summary, share = index.removeprefix("svcca-").split("-")
-    return ("ρ²" if summary == "r2" else "ρ"), share
-
-
-def _figure_panels(
+def _panels(
     means: Mapping[str, NDArray[np.float64]], layers: Sequence[str], indexes: Sequence[str]
 ) -> dict[str, Comparison]:
-    panels = {}
-    for index in indexes:
-        if index not in means:
-            continue
-        # The paper draws R² of predicting the layer on the x axis from that on the y axis.
-        values = means[index].T if index == "linear-regression" else means[index]
-        panels[_title(index)] = _panel(values, layers)
-    return panels
+    return {_title(index): panel(as_drawn(index, means[index]), layers) for index in indexes if index in means}
 
 
 def _paper_panels(figure: str, indexes: Sequence[str], layers: Sequence[str]) -> dict[str, Comparison]:
@@ -247,28 +216,7 @@ def _paper_panels(figure: str, indexes: Sequence[str], layers: Sequence[str]) ->
 
 
 def _title(index: str) -> str:
-    if index in TITLES:
-        return TITLES[index]
-    summary, share = _threshold_name(index)
-    return f"SVCCA, mean {summary}, {share}"
-
-
-def _panel(values: NDArray[np.float64], layers: Sequence[str]) -> Comparison:
-    names = ("layer",) * len(layers)
-    return Comparison(
-        values=values,
-        row_layers=tuple(layers),
-        column_layers=tuple(layers),
-        measure="cka",
-        row_models=names,
-        column_models=names,
-    )
-
-
-def _draw(panels: Mapping[str, Comparison], *, columns: int) -> Figure:
-    from repscope.plot import grid
-
-    return grid(panels, columns=columns, share_limits=False, limits="data", title="")
+    return TITLES[index] if index in TITLES else title(index)
 
 
 # -- claims -------------------------------------------------------------------------------------------------------

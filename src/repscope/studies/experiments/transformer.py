@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repscope.comparison import Comparison
-from repscope.errors import InputError, MissingExtraError
-from repscope.studies import paper, tablef1
-from repscope.studies.claims import Check, Claim, figure, percent
+from repscope.errors import InputError
+from repscope.studies.claims import Check, Claim, percent
 from repscope.studies.drawing import maps
-from repscope.studies.family import assembled, pairs_of_networks
+from repscope.studies.family import OF_TABLES, assembled, pairs_of_networks
+from repscope.studies.figuref1 import (
+    FIGURE_F1,
+    TITLES,
+    checkerboard,
+    contrast_table,
+    panels,
+    paper_panels,
+    published_contrast,
+)
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.identification import (
     Identification,
     compare_identification,
+    mean_over_pairs,
     symmetrised,
 )
 from repscope.studies.plans import Plan, Training
 from repscope.studies.study import Context, Study
 from repscope.studies.table2 import by_network
 from repscope.studies.tablef1 import BEST, INDEXES, TAPS, published
+from repscope.studies.translations import quality, quality_checks, quality_table
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from repscope.studies.text import ParallelText
-    from repscope.studies.zoo import TrainedNetwork
+    from repscope.studies.zoo import NetworkSpec
 
 KERNEL = tuple(index for index in INDEXES if index.measure.id == "cka")
-FIGURE_F1 = ("cca-r2", "svcca-r2", "linear-regression", "cka-linear", "cka-rbf-0.4")
-TITLES = {index.id: index.title for index in INDEXES}
-_OF_FAMILY = {"svcca-mean": "svcca-mean-0.99", "svcca-r2": "svcca-r2-0.99"}
 _IDENTICAL = ("cca-mean", "cca-r2")
 
 Scores = dict[str, dict[str, NDArray[np.float64]]]
@@ -47,7 +52,6 @@ Scores = dict[str, dict[str, NDArray[np.float64]]]
 def run(context: Context) -> Findings:
     """Train, translate, compare all with all at every tap, identify."""
     from repscope.studies.translator import tapped_layers
-    from repscope.studies.zoo import NetworkSpec
 
     if context["networks"] < 3:
         raise InputError(
@@ -55,39 +59,36 @@ def run(context: Context) -> Findings:
         )
     text = context.text()
     nets = context.train_translators(
-        NetworkSpec(
-            "translator",
-            {name: context[name] for name in ("width", "heads", "inner", "decoder_layers", "dropout")},
-        ),
+        _spec(context),
         range(context["seed"], context["seed"] + context["networks"]),
         title="translator",
     )
-    quality = {f"net {net.seed}": _quality(context, net, text) for net in nets}
+    judged = {f"net {net.seed}": quality(context, net, text) for net in nets}
     batches = _batches(context, text)
     tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
     scores = _scored(context, {f"net {net.seed}": net.model for net in nets}, batches, tokens)
     found = {tap: _identified(tables) for tap, tables in scores.items()}
-    means = {tap: {index: _mean(table) for index, table in tables.items()} for tap, tables in scores.items()}
-    contrasts = {tap: {index: tablef1.checkerboard(means[tap][index]) for index in TITLES} for tap in TAPS}
+    means = {tap: {index: mean_over_pairs(table) for index, table in tables.items()} for tap, tables in scores.items()}
+    contrasts = {tap: {index: checkerboard(means[tap][index]) for index in TITLES} for tap in TAPS}
     names = tuple(layer.split(".")[1] for layer in tapped_layers(nets[0].model, "residual"))  # type: ignore[arg-type]
     return Findings(
-        tables=(_accuracy_table(found), _quality_table(quality), _contrast_table(contrasts), _taps_table()),
+        tables=(_accuracy_table(found), quality_table(judged), contrast_table(contrasts), _taps_table()),
         pictures=(
             Picture(
                 "figure-f1",
                 "Figure F.1: similarity of sublayers at the four taps, averaged over pairs of networks",
-                maps(_panels(means, names), columns=len(TAPS)),
-                maps(_paper_panels(names), columns=len(TAPS)),
+                maps(panels(means, names), columns=len(TAPS)),
+                maps(paper_panels(names), columns=len(TAPS)),
             ),
         ),
-        claims=_claims(context, found, means, contrasts, quality),
+        claims=_claims(context, found, means, contrasts, judged),
         numbers={
             "accuracy of identification": {
                 tap: {index: vars(one) for index, one in indexes.items()} for tap, indexes in found.items()
             },
             "mean similarity": means,
             "checkerboard": contrasts,
-            "translations": quality,
+            "translations": judged,
             "tokens compared": tokens,
             "chance": 1 / len(names),
         },
@@ -101,41 +102,12 @@ def run(context: Context) -> Findings:
     )
 
 
-# -- translations -------------------------------------------------------------------------------------------------
+def _spec(settings: Context | Mapping[str, Any]) -> NetworkSpec:
+    """The architecture of all networks."""
+    from repscope.studies.zoo import NetworkSpec
 
-
-def _quality(context: Context, net: TrainedNetwork, text: ParallelText) -> dict[str, Any]:
-    """How well a network translates: token accuracy, and for each test set BLEU and the share of exact translations."""
-
-    def judge() -> dict[str, Any]:
-        with context.timed("translating"):
-            return {name: _judged(net, text, name) for name in list(text.tests)[: context["test_sets"]]}
-
-    settings = f"{net.file.stem}-{context['test_sets']}"
-    return {"token accuracy": net.test_accuracy, "tests": context.folder.kept(f"translations-{settings}", judge)}
-
-
-def _judged(net: TrainedNetwork, text: ParallelText, name: str) -> dict[str, Any]:
-    from repscope.studies.translating import translate
-
-    pairs = text.tests[name]
-    wanted = [target for _, target in pairs]
-    tokens = translate(net.model, [source for source, _ in text.tokens(pairs)])  # type: ignore[arg-type]
-    found = text.vocabulary.decode(tokens)
-    exact = sum(ours == theirs for ours, theirs in zip(found, wanted, strict=True)) / len(wanted)
-    return {"exact": exact, **_bleu(found, wanted, text)}
-
-
-def _bleu(found: Sequence[str], wanted: Sequence[str], text: ParallelText) -> dict[str, Any]:
-    """Corpus BLEU with its signature; nothing for numbers, of which a translation is right or wrong."""
-    if text.vocabulary.kind == "words":
-        return {"bleu": math.nan, "signature": ""}
-    try:
-        from sacrebleu.metrics.bleu import BLEU
-    except ImportError:
-        raise MissingExtraError("Scoring translations", "sacrebleu", "text") from None
-    bleu = BLEU()
-    return {"bleu": bleu.corpus_score(found, [wanted]).score, "signature": str(bleu.get_signature())}
+    options = ("width", "heads", "inner", "decoder_layers", "dropout")
+    return NetworkSpec("translator", {name: settings[name] for name in options})
 
 
 # -- scores -------------------------------------------------------------------------------------------------------
@@ -175,7 +147,7 @@ def _scored(
         )
         for index in INDEXES:
             if index not in KERNEL:
-                tables[index.id] = assembled(family, list(models), _OF_FAMILY.get(index.id, index.id))
+                tables[index.id] = assembled(family, list(models), OF_TABLES.get(index.id, index.id))
         scores[tap] = {index.id: tables[index.id] for index in INDEXES}
     return scores
 
@@ -184,11 +156,6 @@ def _identified(tables: Mapping[str, NDArray[np.float64]]) -> dict[str, Identifi
     return compare_identification(
         {index.id: symmetrised(tables[index.id]) if index.symmetrise else tables[index.id] for index in INDEXES}
     )
-
-
-def _mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = table[~np.eye(len(table), dtype=bool)].mean(axis=0)
-    return mean
 
 
 # -- tables and pictures ------------------------------------------------------------------------------------------
@@ -214,63 +181,6 @@ def _accuracy_table(found: Mapping[str, Mapping[str, Identification]]) -> Table:
     )
 
 
-def _quality_table(quality: Mapping[str, Mapping[str, Any]]) -> Table:
-    tests = list(next(iter(quality.values()))["tests"])
-    rows = [
-        [
-            name,
-            percent(one["token accuracy"]),
-            *itertools.chain.from_iterable(
-                (
-                    f"{one['tests'][test]['bleu']:.1f}" if _has_bleu(one, test) else None,
-                    percent(one["tests"][test]["exact"]),
-                )
-                for test in tests
-            ),
-        ]
-        for name, one in quality.items()
-    ]
-    signatures = sorted({one["tests"][test]["signature"] for one in quality.values() for test in tests} - {""})
-    return Table(
-        "Translations",
-        [
-            "network",
-            "test tokens predicted, %",
-            *itertools.chain.from_iterable((f"{test}: BLEU", "exact, %") for test in tests),
-        ],
-        rows,
-        "Greedy decoding. Exact: share of sentences translated word for word as in the reference."
-        + "".join(f" sacreBLEU signature: `{signature}`." for signature in signatures)
-        + " The paper states neither BLEU nor accuracy of its Transformers.",
-    )
-
-
-def _has_bleu(one: Mapping[str, Any], test: str) -> bool:
-    return one["tests"][test]["bleu"] is not None
-
-
-def _contrast_table(contrasts: Mapping[str, Mapping[str, float]]) -> Table:
-    rows = []
-    for index in TITLES:
-        row: list[Any] = [TITLES[index]]
-        for tap in TAPS:
-            theirs = figure(_published_contrast(index, tap)) if index in FIGURE_F1 else None
-            row += [theirs, figure(contrasts[tap][index])]
-        rows.append(row)
-    return Table(
-        "Checkerboard: how much more alike sublayers of one kind are",
-        ["index", *itertools.chain.from_iterable((f"{tap}: paper", "ours") for tap in TAPS.values())],
-        rows,
-        "Mean of the similarity of two attention or two feed-forward sublayers, less that of the pairs of different "
-        "kinds beside it, one nearer and one farther, as a share of the range of the matrix. The paper: from the "
-        "panels of figure F.1.",
-    )
-
-
-def _published_contrast(index: str, tap: str) -> float:
-    return tablef1.checkerboard(paper.panel(f"figF1/{index}/{tap}"))
-
-
 def _taps_table() -> Table:
     rows = [
         ["Layer Norm", "encoder.attention1.layer_norm", "(x − mean) / standard deviation, without scale"],
@@ -286,32 +196,6 @@ def _taps_table() -> Table:
     )
 
 
-def _panels(means: Mapping[str, Mapping[str, NDArray[np.float64]]], names: Sequence[str]) -> dict[str, Comparison]:
-    panels = {}
-    for index in FIGURE_F1:
-        for tap, title in TAPS.items():
-            values = means[tap][index]
-            # The paper draws R² of predicting the layer on the x axis from that on the y axis.
-            values = values.T if index == "linear-regression" else values
-            panels[f"{TITLES[index]}, {title}"] = Comparison(
-                values=values,
-                row_layers=tuple(names),
-                column_layers=tuple(names),
-                measure="cka",
-                row_models=("layer",) * len(names),
-                column_models=("layer",) * len(names),
-            )
-    return panels
-
-
-def _paper_panels(names: Sequence[str]) -> dict[str, Comparison]:
-    return {
-        f"{TITLES[index]}, {title}": paper.comparison(f"figF1/{index}/{tap}", names, names)
-        for index in FIGURE_F1
-        for tap, title in TAPS.items()
-    }
-
-
 # -- claims -------------------------------------------------------------------------------------------------------
 
 
@@ -320,7 +204,7 @@ def _claims(
     found: Mapping[str, Mapping[str, Identification]],
     means: Mapping[str, Mapping[str, NDArray[np.float64]]],
     contrasts: Mapping[str, Mapping[str, float]],
-    quality: Mapping[str, Mapping[str, Any]],
+    judged: Mapping[str, Mapping[str, Any]],
 ) -> list[Claim]:
     accuracy = {tap: {index: one.accuracy for index, one in indexes.items()} for tap, indexes in found.items()}
     overall = {index: float(np.mean([accuracy[tap][index] for tap in TAPS])) for index in TITLES}
@@ -330,7 +214,7 @@ def _claims(
     chance = 1 / means["residual"]["cca-r2"].shape[0]
     cka = ("cka-linear", "cka-rbf-0.4")
     return [
-        context.claim("The networks translate", "App. F.1", *_translation_checks(quality)),
+        context.claim("The networks translate", "App. F.1", *quality_checks(judged)),
         context.claim(
             "Every index identifies corresponding sublayers far above chance, at every tap",
             "App. F.1, table F.1",
@@ -371,7 +255,7 @@ def _claims(
                     contrasts["operation"][index],
                     "≥",
                     0.1,
-                    paper=_published_contrast(index, "operation"),
+                    paper=published_contrast(index, "operation"),
                 )
                 for index in FIGURE_F1
             ),
@@ -386,7 +270,7 @@ def _claims(
                     ">",
                     max(rise[other] for other in others),
                     "the largest rise by an index other than CKA",
-                    paper=_published_contrast(index, "scale") - _published_contrast(index, "layer-norm"),
+                    paper=published_contrast(index, "scale") - published_contrast(index, "layer-norm"),
                 )
                 for index in cka
             ),
@@ -419,14 +303,6 @@ def _claims(
     ]
 
 
-def _translation_checks(quality: Mapping[str, Mapping[str, Any]]) -> list[Check]:
-    test = next(iter(next(iter(quality.values()))["tests"]))
-    of_test = [one["tests"][test] for one in quality.values()]
-    if all(one["bleu"] is not None for one in of_test):
-        return [Check(f"lowest BLEU of a network on {test}", min(one["bleu"] for one in of_test), "≥", 25.0)]
-    return [Check("lowest share of exact translations of a network", min(one["exact"] for one in of_test), "≥", 0.5)]
-
-
 def _worst(accuracy: Mapping[str, float], tap: str, chance: float) -> Check:
     index = min(accuracy, key=accuracy.__getitem__)
     return Check(
@@ -446,11 +322,9 @@ def _place(values: Mapping[str, float], index: str) -> int:
 
 def plan(settings: Mapping[str, Any]) -> Plan:
     """What the study trains and compares."""
-    from repscope.studies.zoo import NetworkSpec
-
-    options = {name: settings[name] for name in ("width", "heads", "inner", "decoder_layers", "dropout")}
-    spec = NetworkSpec("translator", options)
-    return Plan([Training(spec, settings["data"], settings["networks"], settings["epochs"], settings["train_pairs"])])
+    return Plan(
+        [Training(_spec(settings), settings["data"], settings["networks"], settings["epochs"], settings["train_pairs"])]
+    )
 
 
 STUDY = Study(
