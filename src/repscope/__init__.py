@@ -3,10 +3,11 @@
 Representations are matrices (examples, features). The measures take two of them; :func:`compare` takes whole models.
 """
 
+from repscope._matches import Match
 from repscope.architectures import Agreement, agreement
 from repscope.baselines import Baselines, baselines
 from repscope.compare import compare, compare_part, merge, plan_comparison, representations
-from repscope.comparison import Comparison, Match, load
+from repscope.comparison import Comparison, load
 from repscope.differences import Difference, difference
 from repscope.errors import (
     CaptureError,

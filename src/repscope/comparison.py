@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from repscope import _container, _fields, _frames, _picking, _text
+from repscope import _container, _fields, _frames, _labels, _picking, _text
+from repscope._matches import Match, best_matches
 from repscope._student import student_quantile
 from repscope.errors import InputError
 
@@ -30,35 +31,6 @@ FORMAT_VERSION = 1
 STATISTICS = ("null_mean", "null_sd", "p_values", "calibrated", "standard_errors")
 _ARRAYS = ("values", *STATISTICS)
 CHANCE = 0.05  # p value above which a score is within chance
-_ACRONYMS = frozenset(
-    {"cca", "cka", "cknna", "ensd", "gulp", "hsic", "imd", "knn", "pwcca", "rbf", "rdm", "rsa", "rtd", "svcca"}
-)
-_NUMBERS = {"k": "k = {}", "alpha": "α = {}", "regularization": "λ = {}", "folds": "{} folds"}  # as labels show them
-_NOTHING = frozenset({"λ = 0.0", "None folds"})
-
-
-@dataclass(frozen=True)
-class Match:
-    """One layer and its best counterpart; the counterpart is None where every score is NaN.
-
-    Attributes:
-        row: layer on the rows.
-        column: layer on the columns.
-        value: their score; NaN without a counterpart.
-        row_model: model of ``row``.
-        column_model: model of ``column``.
-    """
-
-    row: str | None
-    column: str | None
-    value: float
-    row_model: str | None
-    column_model: str | None
-
-    def __repr__(self) -> str:
-        if self.row is None or self.column is None:
-            return f"Match({self.row_model or self.column_model}: {self.row or self.column} has no match)"
-        return f"Match({self.row_model}: {self.row} ~ {self.column_model}: {self.column}, {self.value:.4g})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +133,7 @@ class Comparison:
     @property
     def label(self) -> str:
         """The measure and its definition in a few words, for a colour bar: ``CKA (linear, unbiased)``."""
-        name = " ".join(word.upper() if word in _ACRONYMS else word for word in self.measure.split("_"))
-        used = [self.conventions.get(key) for key in ("kernel", "estimator", "summary", "kind")]
-        used += [form.format(self.conventions[key]) for key, form in _NUMBERS.items() if key in self.conventions]
-        options = ", ".join(option for option in used if isinstance(option, str) and option not in _NOTHING)
-        return f"{name[:1].upper()}{name[1:]}" + (f" ({options})" if options else "")
+        return _labels.label(self.measure, self.conventions)
 
     @property
     def title(self) -> str:
@@ -283,24 +251,7 @@ class Comparison:
         """
         if axis not in ("rows", "columns"):
             raise InputError(f"Comparison.best_match: axis must be 'rows' or 'columns', got {axis!r}. Choose one.")
-        scores = self.values if axis == "rows" else self.values.T
-        if self.kind == "distance":
-            scores = -scores
-        matches = []
-        for i, line in enumerate(scores):
-            defined = np.flatnonzero(~np.isnan(line))
-            j = int(defined[np.argmax(line[defined])]) if defined.size else None
-            matches.append(self._match(i, j) if axis == "rows" else self._match(j, i))
-        return matches
-
-    def _match(self, i: int | None, j: int | None) -> Match:
-        return Match(
-            row=None if i is None else self.row_layers[i],
-            column=None if j is None else self.column_layers[j],
-            value=math.nan if i is None or j is None else float(self.values[i, j]),
-            row_model=None if i is None else self.row_models[i],
-            column_model=None if j is None else self.column_models[j],
-        )
+        return best_matches(self, axis)
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Confidence interval of every score, from its jackknife standard error and Student's t distribution.

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from repscope.comparison import Comparison, Match
+from repscope._matches import Match
+from repscope.comparison import Comparison
 from repscope.errors import InputError
 from tests.comparison.examples import comparison, full, ridge
 
