@@ -47,7 +47,7 @@ def facts_of(
     if chosen is not None:
         settled |= {"pairs": chosen.pairs, "route": chosen.route, "plan": chosen.reason, "passes": chosen.passes}
         settled |= {"held_batches": chosen.held_batches, "precision": chosen.precision}
-        kernel = as_kernel(measure.options["kernel"])
+        kernel = kernel_of(measure)
         if isinstance(kernel, RBF | Laplace) and kernel.sigma is None:
             sampled = chosen.route != "batch"
             settled["bandwidth_examples"] = chosen.bandwidth_examples if sampled else "each batch"
@@ -92,9 +92,14 @@ def is_gram(measure: ConfiguredMeasure) -> bool:
     return measure.id in ("cka", "hsic")
 
 
+def kernel_of(measure: ConfiguredMeasure) -> Kernel:
+    """The kernel of an inner product of Gram matrices."""
+    return as_kernel(measure.options["kernel"], measure.id)
+
+
 def divisible(measure: ConfiguredMeasure) -> bool:
     """Whether the measure comes from sums over tiles, which can be divided, kept and merged."""
-    return is_gram(measure) and tileable(as_kernel(measure.options["kernel"]))
+    return is_gram(measure) and tileable(kernel_of(measure))
 
 
 def describe_reduction(reduce: Any) -> Any:

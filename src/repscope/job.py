@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repscope.assembly import (
-    OBSERVER,
     assemble,
     describe_null,
-    observed,
     recorded,
     statistics,
     with_diagnostics,
@@ -22,26 +20,27 @@ from repscope.engine import distributed
 from repscope.engine.accumulate import Matrix
 from repscope.engine.batchwise import BatchVisitor
 from repscope.engine.exact import MomentVisitor
-from repscope.engine.partial import Partial, Shard, with_prefix, without_prefix
-from repscope.engine.plan import Plan, plan
-from repscope.engine.products import Precision, flops_per_second
+from repscope.engine.partial import Partial, Shard
+from repscope.engine.plan import Plan
+from repscope.engine.products import Precision
 from repscope.engine.run import Work, accumulate, entry_itemsize, fit_tiles, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
 from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles, shareable
 from repscope.errors import InputError
-from repscope.facts import describe_reduction, divisible, facts_of, is_gram
+from repscope.facts import describe_reduction, divisible, facts_of, is_gram, kernel_of
 from repscope.inference.closed_form import pair_null
 from repscope.inference.jackknife import Intervals
 from repscope.inference.moments import Null
-from repscope.inference.observer import SAMPLE, Observer, Watched, expected_bytes
 from repscope.intervals import with_errors
 from repscope.measures._tiles import tileable
-from repscope.measures.kernels import Kernel, as_kernel, check_estimator
+from repscope.measures.kernels import check_estimator
 from repscope.measures.measure import ConfiguredMeasure
+from repscope.observing import Observation
 from repscope.opened import Forward, Opened, open_activations
 from repscope.partials import PartialFile, read_partial
 from repscope.permuting import permuted_values
+from repscope.planning import planned
 from repscope.prepared import PreparedLayers, correspond
 from repscope.sharing import Found, add_up_together
 from repscope.subjects import Subject
@@ -71,7 +70,7 @@ class Job:
         examples: What the examples are called, where the replicates of standard errors are kept; None: they are not.
         corresponding: Of all models with all, score only layers of one name or at one place, and all those of the first
             model with all those of the second; the others are NaN, where leaving them out saves work.
-        observer: Keeps what diagnostics need of the activations as they go by.
+        seen: What diagnostics need of the activations, as they go by.
     """
 
     subjects: list[Subject]
@@ -87,7 +86,7 @@ class Job:
     intervals: Intervals = "auto"
     examples: str | None = None
     corresponding: bool = False
-    observer: Observer = field(init=False, repr=False)
+    seen: Observation = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
@@ -119,7 +118,7 @@ class Job:
             )
         with recorded() as shared:
             opened = self._open(data, forward)
-            self._observe(opened)
+            self.seen = Observation(opened.source, self.seed)
             found = self._first_pass(measures, opened)
         prepared = PreparedLayers(self.progress, sum(m.measure.decomposes for m in measures) > 1)
         results, own = [], []
@@ -129,7 +128,7 @@ class Job:
             own.append(caught)
             prepared.keep({other.preparation for other in measures[number + 1 :]})
         with recorded() as seen:
-            results = with_diagnostics(results, self._all_seen(), [self._axes(opened.layers)] * len(results))
+            results = with_diagnostics(results, self.seen.of_all(), [self._axes(opened.layers)] * len(results))
         for result, caught in zip(results, own, strict=True):
             with recorded() as few:
                 warn_of_few_examples(result)
@@ -146,24 +145,24 @@ class Job:
         """
         with recorded() as caught:
             opened = self._open(data, forward)
-            self._observe(opened)
+            self.seen = Observation(opened.source, self.seed)
             if not isinstance(opened.source, ArraySource):
                 held = self._kept(opened, [], measure.id)
                 assert held is not None
                 opened = opened.holding(held)
             if is_gram(measure):
-                opened = opened.as_given() if not tileable(_kernel(measure)) else opened
+                opened = opened.as_given() if not tileable(kernel_of(measure)) else opened
             axes, prepared = self._axes(opened.layers), PreparedLayers(self.progress)
             everything, complete = permuted_values(measure, opened, axes, prepared, permutations, self.seed)
             known = {**self._facts(measure, opened, None)["comparison"], "n": opened.source.n}
             result = Comparison(values=everything[0], **known)
-            (result,) = with_diagnostics([result], self._all_seen(), [axes])
+            (result,) = with_diagnostics([result], self.seen.of_all(), [axes])
         return with_warnings([result], [], [caught])[0], everything[1:], complete
 
     def run_part(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward, shard: Shard) -> None:
         """Add up one share of the work and leave it in the checkpoint file."""
         measure, opened = self._one_divisible(measures, data, forward)
-        self._observe(opened, shard)
+        self.seen = Observation(opened.source, self.seed, shard)
         opened, chosen = self._ready(measure, opened)
         assert self.checkpoint is not None
         self._accumulate(
@@ -201,38 +200,16 @@ class Job:
         return opened
 
     def _plan(self, measure: ConfiguredMeasure, opened: Opened) -> Plan:
-        source: Any = opened.source
-        in_memory = isinstance(source, ArraySource)
-        n = source.n if in_memory else source.rows_expected
-        forward = rate = None
-        if self.pairs == "auto" and not in_memory and source.batches_expected and source.device == "cpu":
-            forward, rate = source.forward_seconds * source.batches_expected, flops_per_second()
-        chosen = plan(
-            widths=source.widths,
-            n=n,
-            batch_size=self.batch_size if in_memory else max(1, round(source.examples_per_batch)),
-            pairs=self.pairs,  # type: ignore[arg-type]
-            kernel=_kernel(measure),
-            itemsize=source.itemsize,
-            memory=opened.memory,
-            in_memory=in_memory,
-            repeatable=in_memory or not source.one_pass,
-            forward_seconds=forward,
-            flops_per_second=rate,
+        kept = _KEPT_SHARE * opened.memory if self._keeps_for_errors() else 0.0
+        chosen = planned(
+            measure, opened, pairs=self.pairs, batch_size=self.batch_size, precision=self.precision, kept=kept
         )
         if chosen.pairs == "batch" and self._demands_errors:
             raise InputError(
                 f"compare: {self._asked[0]} must be left out for pairs='batch', got {self._asked[1]}, because only the "
                 "exact value has standard errors. Use pairs='all'."
             )
-        peak = chosen.peak_bytes + expected_bytes(source.widths, n or SAMPLE)
-        if chosen.route == "moments" and not in_memory and self._keeps_for_errors():
-            total = sum(source.widths)
-            activations = float(source.itemsize) * (n or 0) * total
-            # Beside the sums, two square arrays of their size: the moments around the mean, and their squares.
-            peak += activations + 16.0 * total**2 if activations <= _KEPT_SHARE * opened.memory else 0.0
-        # Ranks that cut the data differently would miss tiles or count them twice.
-        return distributed.agree(replace(chosen, precision=self.precision, peak_bytes=peak))
+        return chosen
 
     def _ready(self, measure: ConfiguredMeasure, opened: Opened) -> tuple[Opened, Plan]:
         """The source that the plan for one measure works on; the activations are brought into memory where it says."""
@@ -252,7 +229,7 @@ class Job:
 
         keep = Keep(opened.source, _KEPT_SHARE * opened.memory, needed_by)
         with one_blas_thread():
-            Watched(opened.source, self.observer).stream(Together([*visitors, keep]))
+            self.seen.watched(opened.source).stream(Together([*visitors, keep]))
         return keep.source()
 
     @property
@@ -280,7 +257,7 @@ class Job:
             if not self._by_sums(m):
                 needed_by, keep = needed_by or m.id, True
                 continue
-            chosen, kernel = self._plan(m, opened), _kernel(m)
+            chosen, kernel = self._plan(m, opened), kernel_of(m)
             keep |= chosen.route == "memory"
             if chosen.route in ("batch", "moments"):
                 key = self._sums(m, chosen)
@@ -294,30 +271,8 @@ class Job:
             found.held = self._kept(opened, list(visitors.values()), needed_by)
         elif visitors:
             with one_blas_thread():
-                Watched(opened.source, self.observer).stream(Together(list(visitors.values())))
+                self.seen.watched(opened.source).stream(Together(list(visitors.values())))
         return found
-
-    def _observe(self, opened: Opened, shard: Shard | None = None) -> None:
-        """Look at activations in memory; those of a stream are looked at when they come by."""
-        shard = shard or distributed.current()
-        self.observer = Observer(opened.source.names, opened.source.widths, seed=self.seed, shard=shard)
-        if isinstance(opened.source, ArraySource):
-            with one_blas_thread():
-                self.observer.of_stream(opened.source)
-        else:
-            self.observer.fit(opened.source)
-
-    def _all_seen(self) -> Observer:
-        """What all processes of the group have seen."""
-        observer = self.observer
-        if observer.shard.count == 1:
-            return observer
-        parts = distributed.gather(
-            Partial("observer", observer.shard, 0, True, with_prefix(OBSERVER, observer.arrays()))
-        )
-        merged = observed(parts, observer.names)
-        assert merged is not None
-        return merged
 
     def _by_sums(self, measure: ConfiguredMeasure) -> bool:
         """Whether a measure comes from sums over pairs of examples, rather than from prepared layers."""
@@ -349,23 +304,15 @@ class Job:
             result = assemble(facts, [partial])
             if not isinstance(visitor, MomentVisitor):
                 return result
-            kept = None if found.held is None else opened.holding(found.held)
-            return with_errors(
-                measure,
-                result,
-                self.intervals,
-                kept,
-                visitor.fitting.layers(),
-                [partial],
-                self._axes(opened.layers),
-                self.examples,
-            )
+            kept = found.held is not None
+            opened = opened if found.held is None else opened.holding(found.held)
+            return self._with_errors(measure, result, opened, visitor.fitting.layers(), [partial], kept=kept)
         if found.held is not None and found.plans[measure.label].route == "memory":
             chosen = found.plans[measure.label]
             opened = opened.holding(found.held).cut(chosen)
         else:
             opened, chosen = self._ready(measure, opened)
-        if not tileable(_kernel(measure)):
+        if not tileable(kernel_of(measure)):
             opened = opened.as_given()
         facts = self._facts(measure, opened, chosen)
         key = self._sums(measure, chosen)
@@ -379,16 +326,7 @@ class Job:
         result = assemble(facts, found.partials[key])
         if chosen.route == "batch":
             return result
-        return with_errors(
-            measure,
-            result,
-            self.intervals,
-            opened,
-            found.tiles[key],
-            found.partials[key],
-            self._axes(opened.layers),
-            self.examples,
-        )
+        return self._with_errors(measure, result, opened, found.tiles[key], found.partials[key])
 
     # -- intervals --------------------------------------------------------------------------------------------
 
@@ -397,12 +335,26 @@ class Job:
         if self.intervals is False or chosen.route == "batch" or not isinstance(opened.source, ArraySource):
             return None
         with one_blas_thread():
-            return fit_tiles(opened.source, _kernel(measure), chosen, self.seed)
+            return fit_tiles(opened.source, kernel_of(measure), chosen, self.seed)
+
+    def _with_errors(
+        self,
+        measure: ConfiguredMeasure,
+        result: Comparison,
+        opened: Opened,
+        tiles: Sequence[LayerTiles] | None,
+        partials: Sequence[Partial],
+        *,
+        kept: bool = True,
+    ) -> Comparison:
+        """The result with standard errors, where they were asked for and the activations were kept for them."""
+        at_hand, axes = opened if kept else None, self._axes(opened.layers)
+        return with_errors(measure, result, self.intervals, at_hand, tiles, partials, axes, self.examples)
 
     def _sums(self, measure: ConfiguredMeasure, chosen: Plan) -> Hashable:
         """A key that measures share whose values come from the same sums."""
         estimator = measure.options["estimator"] if chosen.route == "batch" else None
-        return chosen.route, _kernel(measure), estimator
+        return chosen.route, kernel_of(measure), estimator
 
     def _facts(self, measure: ConfiguredMeasure, opened: Opened, chosen: Plan | None) -> dict[str, Any]:
         source = opened.source
@@ -420,7 +372,7 @@ class Job:
         return {
             **facts,
             "names": list(source.names),
-            "itemsize": 0 if chosen is None else entry_itemsize(_kernel(measure), chosen, source.itemsize),
+            "itemsize": 0 if chosen is None else entry_itemsize(kernel_of(measure), chosen, source.itemsize),
             "memory": opened.memory,
             "identity": opened.identity,
         }
@@ -440,43 +392,32 @@ class Job:
         shard: Shard,
         tiles: Sequence[LayerTiles] | None = None,
     ) -> Partial:
-        work, source = Work(shard, tiles=tiles), opened.source
-        if self.observer.seen < 0:
-            self.observer.held_batches = chosen.held_batches
+        work = Work(shard, tiles=tiles)
         if file is not None:
             if shard.count > 1 and distributed.current().count > 1:
                 file.path = file.path.with_name(f"{file.path.name}.{shard.index + 1}-of-{shard.count}")
             resume = file.resume(shard)
             if resume is not None:
-                seen = without_prefix(OBSERVER, resume.arrays)
-                self.observer = Observer.from_arrays(seen, self.observer.names, shard) if seen else self.observer
-            work = replace(work, resume=resume, checkpoint=lambda partial: file.checkpoint(self._with_seen(partial)))
-        if not isinstance(source, ArraySource):
-            source = Watched(source, self.observer)
-        kernel, estimator = (
-            _kernel(measure),
-            check_estimator(measure.id, measure.options["estimator"]),
-        )
-        partial = accumulate(source, kernel, estimator, chosen, self.seed, work)
+                self.seen.resume(resume)
+            work = replace(work, resume=resume, checkpoint=lambda partial: file.checkpoint(self.seen.added_to(partial)))
+        source = self.seen.watched(opened.source, chosen.held_batches)
+        estimator = check_estimator(measure.id, measure.options["estimator"])
+        partial = accumulate(source, kernel_of(measure), estimator, chosen, self.seed, work)
         if file is not None:
-            partial = self._with_seen(partial)
+            partial = self.seen.added_to(partial)
             file.save(partial)
         return partial
 
     def _share(self, measures: Sequence[ConfiguredMeasure], opened: Opened, chosen: Plan, found: Found) -> None:
         """Add up at once the sums of all measures whose kernels can share the tiles of the first."""
-        if self.checkpoint is not None or distributed.current().count > 1 or not shareable(_kernel(measures[0])):
+        if self.checkpoint is not None or distributed.current().count > 1 or not shareable(kernel_of(measures[0])):
             return
         wanted = {}
         for m in measures:
-            if self._by_sums(m) and shareable(_kernel(m)):
+            if self._by_sums(m) and shareable(kernel_of(m)):
                 its = chosen if m is measures[0] else found.plans.get(m.label) or self._plan(m, opened)
-                wanted[self._sums(m, its)] = (_kernel(m), its)
-        add_up_together(wanted, opened, chosen.route, self.observer, self.seed, found)
-
-    def _with_seen(self, partial: Partial) -> Partial:
-        """The partial result with what the observer has seen so far."""
-        return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
+                wanted[self._sums(m, its)] = (kernel_of(m), its)
+        add_up_together(wanted, opened, chosen.route, self.seen, self.seed, found)
 
     def _pairwise(
         self, measure: ConfiguredMeasure, opened: Opened, prepared: PreparedLayers
@@ -489,7 +430,3 @@ class Job:
         wanted = correspond(opened.layers) if self.corresponding else None
         values = prepared.scores(measure, source, states, rows, columns, wanted)
         return values, pair_null(measure, states, rows, columns)
-
-
-def _kernel(measure: ConfiguredMeasure) -> Kernel:
-    return as_kernel(measure.options["kernel"], measure.id)

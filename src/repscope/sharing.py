@@ -13,8 +13,8 @@ from repscope.engine.plan import Plan, shared
 from repscope.engine.run import accumulate_together
 from repscope.engine.stream import ArraySource
 from repscope.engine.tiles import LayerTiles
-from repscope.inference.observer import Observer, Watched
 from repscope.measures.kernels import Kernel
+from repscope.observing import Observation
 from repscope.opened import Opened
 
 
@@ -41,7 +41,7 @@ def add_up_together(
     wanted: Mapping[Hashable, tuple[Kernel, Plan]],
     opened: Opened,
     route: str,
-    observer: Observer,
+    seen: Observation,
     seed: int,
     found: Found,
 ) -> None:
@@ -51,7 +51,7 @@ def add_up_together(
         wanted: By the key of the sums, kernels that share features and how each would go alone.
         opened: The activations.
         route: Of those that come together.
-        observer: Sees activations that are streamed.
+        seen: Watches activations that are streamed.
         seed: For the sample that sets bandwidths.
         found: Gets the sums and how activations became entries; is left as it is where nothing is shared.
     """
@@ -63,9 +63,7 @@ def add_up_together(
     together = shared([plan for _, plan in alike.values()], source.widths, n) if tiled else None
     if together is None:
         return
-    if observer.seen < 0:
-        observer.held_batches = together.held_batches
-    source = opened.cut(together).source if in_memory else Watched(source, observer)
+    source = seen.watched(opened.cut(together).source if in_memory else source, together.held_batches)
     partials, fitted = accumulate_together(source, [kernel for kernel, _ in alike.values()], together, seed)
     for key, partial, tiles in zip(alike, partials, fitted, strict=True):
         found.partials[key], found.tiles[key] = [partial], tiles

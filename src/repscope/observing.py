@@ -1,0 +1,66 @@
+"""What a job sees of its layers while their activations go by, for the diagnostics, however the work is divided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from repscope.assembly import OBSERVER, observed
+from repscope.engine import distributed
+from repscope.engine.partial import Partial, Shard, with_prefix, without_prefix
+from repscope.engine.stream import ArraySource
+from repscope.engine.threads import one_blas_thread
+from repscope.inference.observer import Observer, Watched
+
+
+class Observation:
+    """The observer of one job.
+
+    Args:
+        source: Activations; those in memory are looked at here, those of a stream when they come by.
+        seed: For what the observer draws.
+        shard: This process's share; None: as the group of processes has it.
+
+    Attributes:
+        observer: What this process has seen.
+    """
+
+    def __init__(self, source: Any, seed: int, shard: Shard | None = None) -> None:
+        shard = shard or distributed.current()
+        self.observer = Observer(source.names, source.widths, seed=seed, shard=shard)
+        if isinstance(source, ArraySource):
+            with one_blas_thread():
+                self.observer.of_stream(source)
+        else:
+            self.observer.fit(source)
+
+    def watched(self, source: Any, held_batches: int = 1) -> Any:
+        """The source under the observer's eyes; arrays as they are.
+
+        Args:
+            source: Activations.
+            held_batches: Batches that shares of the work hold together; the first stream settles it.
+        """
+        if self.observer.seen < 0:
+            self.observer.held_batches = held_batches
+        return source if isinstance(source, ArraySource) else Watched(source, self.observer)
+
+    def resume(self, partial: Partial) -> None:
+        """Go on from what a partial result says was seen."""
+        seen = without_prefix(OBSERVER, partial.arrays)
+        if seen:
+            self.observer = Observer.from_arrays(seen, self.observer.names, partial.shard)
+
+    def added_to(self, partial: Partial) -> Partial:
+        """A partial result with what has been seen so far."""
+        return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
+
+    def of_all(self) -> Observer:
+        """What all processes of the group have seen."""
+        observer = self.observer
+        if observer.shard.count == 1:
+            return observer
+        own = Partial("observer", observer.shard, 0, True, with_prefix(OBSERVER, observer.arrays()))
+        merged = observed(distributed.gather(own), observer.names)
+        assert merged is not None
+        return merged
