@@ -89,12 +89,12 @@ class Measure:
     function: Callable[..., Array]
     prepare: Callable[..., Any]
     score: Callable[..., Array]
-    prepare_options: Mapping[str, Any]
-    score_options: Mapping[str, Any]
     facts: Callable[[Mapping[str, Any]], Facts]
-    variants: tuple[Mapping[str, Any], ...]
     cost: str
     references: tuple[str, ...]
+    prepare_options: Mapping[str, Any] = field(default_factory=dict)
+    score_options: Mapping[str, Any] = field(default_factory=dict)
+    variants: tuple[Mapping[str, Any], ...] = ({},)
     decomposes: bool = False
 
     @property
