@@ -22,6 +22,7 @@ from repscope.measures._arrays import (
     column_blocks,
     detached,
     number,
+    undefined,
     widest_float,
 )
 
@@ -216,3 +217,11 @@ def _from_svd(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array]:
     largest = number(singular[0])
     rank = singular[singular > cut.tolerance * largest].shape[0]
     return basis[:, :rank], singular[:rank]
+
+
+def nothing_left(function: str, state_x: Decomposition, state_y: Decomposition) -> Array | None:
+    """NaN, with a warning, where a layer is constant, so that the measure is 0/0; None elsewhere."""
+    for name, state in (("x", state_x), ("y", state_y)):
+        if state.rank == 0:
+            return undefined(function, f"all rows of {name} are equal (0/0).", state.singular_values)
+    return None

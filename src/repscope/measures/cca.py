@@ -19,9 +19,8 @@ from repscope.measures._arrays import (
     Namespace,
     check_pair,
     frobenius_squared,
-    undefined,
 )
-from repscope.measures._decomposition import Decomposition, decompose, overlap
+from repscope.measures._decomposition import Decomposition, decompose, nothing_left, overlap
 from repscope.measures._messages import check_choice, warn
 
 Summary: TypeAlias = Literal["r2", "mean"]
@@ -102,7 +101,7 @@ def cca(x: Array, y: Array, *, summary: Summary = "r2") -> Array:
 def score(state_x: Decomposition, state_y: Decomposition, *, summary: Summary = "r2", function: str = "cca") -> Array:
     """CCA of two prepared layers."""
     xp = array_api_compat.array_namespace(state_x.left)
-    if (nothing := _nothing_left(function, state_x, state_y)) is not None:
+    if (nothing := nothing_left(function, state_x, state_y)) is not None:
         return nothing
     warn_if_forced(function, state_x, state_y)
     fewest = min(state_x.rank, state_y.rank)
@@ -188,7 +187,7 @@ def prepare_pwcca(x: Array, *, decomposition: Decomposition | None = None) -> PW
 def score_pwcca(state_x: PWCCAState, state_y: PWCCAState) -> Array:
     """PWCCA of two prepared layers, weights from the first."""
     x, y = state_x.decomposition, state_y.decomposition
-    if (nothing := _nothing_left("pwcca", x, y)) is not None:
+    if (nothing := nothing_left("pwcca", x, y)) is not None:
         return nothing
     warn_if_forced("pwcca", x, y)
     xp = array_api_compat.array_namespace(x.left)
@@ -275,7 +274,7 @@ def score_canonical_ridge(
     normalizer: Normalizer = "full",
 ) -> Array:
     """Canonical ridge of two prepared layers."""
-    if (nothing := _nothing_left("canonical_ridge", state_x, state_y)) is not None:
+    if (nothing := nothing_left("canonical_ridge", state_x, state_y)) is not None:
         return nothing
     xp = array_api_compat.array_namespace(state_x.left)
     a, b = shrinkage(xp, state_x, kappa_x), shrinkage(xp, state_y, kappa_y)
@@ -333,13 +332,6 @@ def warn_if_forced(function: str, state_x: Spanning, state_y: Spanning) -> None:
         "forced and the value says nothing (Theorem 1 of Kornblith et al. 2019). Use more examples, or cka.",
         RankWarning,
     )
-
-
-def _nothing_left(function: str, state_x: Decomposition, state_y: Decomposition) -> Array | None:
-    for name, state in (("x", state_x), ("y", state_y)):
-        if state.rank == 0:
-            return undefined(function, f"all rows of {name} are equal (0/0).", state.singular_values)
-    return None
 
 
 def check_summary(function: str, summary: str) -> None:

@@ -12,8 +12,8 @@ import math
 import array_api_compat
 
 from repscope.errors import InputError
-from repscope.measures._arrays import Array, check_pair, undefined
-from repscope.measures._decomposition import Decomposition, decompose, overlap
+from repscope.measures._arrays import Array, check_pair
+from repscope.measures._decomposition import Decomposition, decompose, nothing_left, overlap
 from repscope.measures.cca import warn_if_forced
 from repscope.measures.regression import hat_weights
 
@@ -28,9 +28,8 @@ def check_regularization(regularization: float) -> None:
 
 def score(state_x: Decomposition, state_y: Decomposition, *, regularization: float = 0.01) -> Array:
     """Squared GULP distance of two prepared layers."""
-    for name, state in (("x", state_x), ("y", state_y)):
-        if state.rank == 0:
-            return undefined("gulp", f"all rows of {name} are equal (0/0).", state.singular_values)
+    if (nothing := nothing_left("gulp", state_x, state_y)) is not None:
+        return nothing
     if regularization == 0:
         warn_if_forced("gulp", state_x, state_y)
     xp = array_api_compat.array_namespace(state_x.left)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import array_api_compat
 
-from repscope.measures._arrays import Array, check_pair, undefined
-from repscope.measures._decomposition import Decomposition, decompose, overlap
+from repscope.measures._arrays import Array, check_pair
+from repscope.measures._decomposition import Decomposition, decompose, nothing_left, overlap
 from repscope.measures.cca import warn_if_forced
 
 
 def score_ensd(state_x: Decomposition, state_y: Decomposition) -> Array:
     """Effective number of shared dimensions of two prepared layers."""
-    if (nothing := _nothing_shared("ensd", state_x, state_y)) is not None:
+    if (nothing := nothing_left("ensd", state_x, state_y)) is not None:
         return nothing
     xp = array_api_compat.array_namespace(state_x.left)
     a, b = state_x.variance_shares, state_y.variance_shares
@@ -21,18 +21,11 @@ def score_ensd(state_x: Decomposition, state_y: Decomposition) -> Array:
 
 def score_eigenspace_overlap(state_x: Decomposition, state_y: Decomposition) -> Array:
     """Eigenspace overlap of two prepared layers."""
-    if (nothing := _nothing_shared("eigenspace_overlap", state_x, state_y)) is not None:
+    if (nothing := nothing_left("eigenspace_overlap", state_x, state_y)) is not None:
         return nothing
     warn_if_forced("eigenspace_overlap", state_x, state_y)
     xp = array_api_compat.array_namespace(state_x.left)
     return xp.sum(overlap(state_x, state_y) ** 2) / max(state_x.rank, state_y.rank)
-
-
-def _nothing_shared(function: str, state_x: Decomposition, state_y: Decomposition) -> Array | None:
-    for name, state in (("x", state_x), ("y", state_y)):
-        if state.rank == 0:
-            return undefined(function, f"all rows of {name} are equal (0/0).", state.singular_values)
-    return None
 
 
 def ensd(x: Array, y: Array) -> Array:
