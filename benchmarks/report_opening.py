@@ -1,6 +1,6 @@
 """How long does a report take to open in Chromium, and how large is it?
 
-    python -m benchmarks.report_opening [--rounds 5]
+    python -m benchmarks.report_opening [--rounds 5] [--sides 20 200]
 
 From asking for the file to the heat map on the screen: wall time, and the processor time of the page's main thread,
 which other work on the machine does not lengthen. Takes a minute on two cores.
@@ -49,11 +49,13 @@ def comparison(side: int) -> Comparison:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="layers of each axis")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         print("layers       size      opens in    main thread")
-        for side in SIDES:
+        for side in arguments.sides:
             path = comparison(side).to_html(Path(folder) / f"{side}.html")
             wall, busy = [], []
             for _ in range(rounds):
@@ -63,7 +65,7 @@ def main() -> None:
                 begin = time.perf_counter()
                 page.goto(path.as_uri())
                 page.wait_for_selector("html[data-ready]", state="attached")
-                page.wait_for_selector("#heatmap .plot-container")
+                page.wait_for_selector("#heatmap .plot-container, #heatmap img")
                 wall.append(time.perf_counter() - begin)
                 metrics = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
                 busy.append(metrics["TaskDuration"])
