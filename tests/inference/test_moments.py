@@ -93,22 +93,42 @@ def test_any_symmetric_matrices_whose_rows_sum_to_zero(n: int) -> None:
     rng = np.random.default_rng(n)
     a, b = (center_gram(x + x.T, "biased") for x in rng.standard_normal((2, n, n)))
     scores = all_scores(lambda a, order: np.vdot(a, b[np.ix_(order, order)]), a, np.arange(n))
-    sums = [
-        CenteredSums(n, *(np.array([v]) for v in (np.trace(m), np.sum(np.diag(m) ** 2), np.vdot(m, m)))) for m in (a, b)
-    ]
-    mean, variance = product_moments(*sums)
+    mean, variance = product_moments(sums_of(a), sums_of(b))
     np.testing.assert_allclose(mean, scores.mean(), rtol=1e-9, atol=1e-9 * scores.std())
     np.testing.assert_allclose(variance, scores.var(), rtol=1e-9)
 
 
+def sums_of(a: np.ndarray) -> CenteredSums:
+    """The sums of one matrix, as their definitions read."""
+    return CenteredSums(len(a), *(np.array([v]) for v in (np.trace(a), np.sum(np.diag(a) ** 2), np.vdot(a, a))))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
-def test_the_skewness_is_that_of_all_permutations(kernel: Any) -> None:
+def test_the_skewness_is_that_of_all_permutations(kernel: Any, estimator: Estimator) -> None:
     n = 8
     x, y = (kernel.gram(layer) for layer in related_layers(n, (2, 3), np.random.default_rng(3)))
-    u, v = (center_gram(gram, "unbiased") for gram in (x, y))
+    u, v = (center_gram(gram, estimator) for gram in (x, y))
     scores = all_scores(lambda u, order: np.vdot(u, v[np.ix_(order, order)]), u, np.arange(n))
-    found = skewness(n, third_order(x)[None], third_order(y)[None])
+    found = skewness(sums_of(u), sums_of(v), third_order(x)[None], third_order(y)[None])
     np.testing.assert_allclose(found, slow_skewness(scores), rtol=1e-9)
+
+
+def test_examples_of_unequal_length_skew_a_product_that_has_a_diagonal() -> None:
+    """The p values of the biased estimator err at once where the skewness is that of the unbiased one."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((40, 60)) * np.exp(rng.standard_normal((40, 1))) for _ in range(2))
+    u, v = (center_gram(z @ z.T, "biased") for z in (x, y))
+    orders = np.array([rng.permutation(40) for _ in range(20_000)])
+    scores = np.array([np.vdot(u, v[np.ix_(order, order)]) for order in orders])
+    scores /= np.linalg.norm(u) * np.linalg.norm(v)
+    result = compare({"x": x}, {"y": y}, estimator="biased")
+    assert result.p_values is not None
+    highest = np.quantile(scores, 0.95)
+    null = Null(*(np.array([[m]]) for m in (scores.mean(), scores.std(), slow_skewness(scores))), 0.0)
+    assert slow_skewness(scores) > 1
+    np.testing.assert_allclose(result.p_values, null.p_values(result.values), rtol=0.1)
+    assert null.p_values(np.array([[highest]]))[0, 0] == pytest.approx(0.05, abs=0.015)
 
 
 def test_the_p_value_is_near_that_of_all_permutations_already_for_eight_examples() -> None:

@@ -61,7 +61,7 @@ class GramScores:
         n: Examples.
         batches: Batches averaged over; None for the exact value.
         centered: Of the whole data set, or of every batch: what the null under permutations depends on, without units.
-        thirds: Third-order sums of each layer (L, 2), from some of the examples.
+        thirds: Third-order sums of each layer (L, 5), from some of the examples.
         ordered: Layers whose examples come in an order, which makes an average over batches wrong.
         vanishing: Layers (L,) without variation, or with none that rounding has left.
     """

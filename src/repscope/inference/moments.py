@@ -8,8 +8,8 @@ permutations π of the examples of B, T = Σ_ij A_ij B_π(i)π(j) has
     u = (n − 1) ‖A‖² − (tr A)²,    v = n(n + 1) Σ_i A_ii² − (n − 1)((tr A)² + 2 ‖A‖²)
 
 exactly (Kazi-Aoual et al. 1995; Josse, Pagès & Husson 2008), so that the chance level of every pair of layers follows
-from three sums of each layer. U-centred matrices have no diagonal: then E T = 0 and Var T = 2 ‖A‖² ‖B‖² / (n(n − 3)),
-and E T³ follows from Σ_ij A_ij³ and tr A³.
+from three sums of each layer. U-centred matrices have no diagonal: then E T = 0 and Var T = 2 ‖A‖² ‖B‖² / (n(n − 3)).
+E T³ follows from five more sums.
 """
 
 from __future__ import annotations
@@ -152,31 +152,42 @@ def directed_moments(x: DirectedSums, y: DirectedSums) -> tuple[Matrix, Matrix]:
     return mean, np.maximum(square - mean**2, 0.0)
 
 
-def skewness(n: int, x: Thirds, y: Thirds) -> Matrix:
-    """Skewness (L, M) of ⟨A, PBPᵀ⟩ for U-centred matrices with third-order sums x (L, 2) and y (M, 2); exact for these.
+def skewness(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Thirds) -> Matrix:
+    """Skewness (L, M) of ⟨A, PBPᵀ⟩ from third-order sums (L, 5) and (M, 5); exact where they are of all examples.
 
-    The six indices of three entries coincide in eight ways; row sums of zero reduce all of them to Σ A_ij³ and tr A³.
+    T − E T = Q + c S, with Q = Σ Ũ_ij Ṽ_π(i)π(j) of the U-centred matrices, S = Σ α_i β_π(i) of the diagonals less their
+    means, and c = n/(n − 2). In E Q³ the six indices coincide in eight ways; row sums of zero reduce all of them to
+    Σ ũ_ij³ and tr Ũ³, and those of E Q²S, E QS² and E S³ to one sum each.
     """
+    n = x.n
     if n < 6:
-        return np.full((len(x), len(y)), np.nan)
-    norm = (n * (n - 3)) ** 1.5
-    (t, s), (t2, s2) = ((z[:, 0] * math.perm(n, 3) / norm, z[:, 1] * math.perm(n, 2) / norm) for z in (x, y))
-    cubes, triangles = np.outer(s, s2), np.outer(t, t2)
-    third = (
-        cubes * (4 / math.perm(n, 2) + 24 / math.perm(n, 3) + 56 / math.perm(n, 4))
-        + triangles * (8 / math.perm(n, 3))
-        + np.outer(s - t, s2 - t2) * (24 / math.perm(n, 4))
-        + np.outer(t - 2 * s, t2 - 2 * s2) * (48 / math.perm(n, 5))
-        + np.outer(2 * s - t, 2 * s2 - t2) * (64 / math.perm(n, 6))
+        return np.full((len(thirds_x), len(thirds_y)), np.nan)
+    pairs, triples, fours, fives, sixes = (math.perm(n, k) for k in range(2, 7))
+    (t, s, cubes, products, weighted), (t2, s2, cubes2, products2, weighted2) = thirds_x.T, thirds_y.T
+    t, t2, s, s2 = t * triples, t2 * triples, s * pairs, s2 * pairs
+    third: Matrix = (
+        np.outer(s, s2) * (4 / pairs + 24 / triples + 56 / fours)
+        + np.outer(t, t2) * (8 / triples)
+        + np.outer(s - t, s2 - t2) * (24 / fours)
+        + np.outer(t - 2 * s, t2 - 2 * s2) * (48 / fives)
+        + np.outer(2 * s - t, 2 * s2 - t2) * (64 / sixes)
     )
-    found: Matrix = third / (2 / (n * (n - 3))) ** 1.5
+    variance = np.full_like(third, 2.0 * n * (n - 3))
+    ratio, ratio2 = x.diagonal_share(), y.diagonal_share()
+    if ratio.any() and ratio2.any():
+        share = n / (n - 2) * np.outer(ratio, ratio2)
+        variance += (n - 1) * share**2
+        third += 3 * share * np.outer(weighted, weighted2) * pairs**2 * (4 / pairs + 20 / triples + 52 / fours + 64 / fives)
+        third += 3 * share**2 * np.outer(products, products2) * pairs**2 * (2 / pairs + 4 / triples + 4 / fours)
+        third += share**3 * np.outer(cubes, cubes2) * ((n - 1) * (n - 2) / n)
+    found: Matrix = third / variance**1.5
     return found
 
 
 def product_null(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Thirds) -> Null:
     """Null of ⟨A, B⟩ for each A of x and B of y."""
     mean, variance = product_moments(x, y)
-    return Null(mean, np.sqrt(variance), skewness(x.n, thirds_x, thirds_y), smallest([x.n]))
+    return Null(mean, np.sqrt(variance), skewness(x, y, thirds_x, thirds_y), smallest([x.n]))
 
 
 def hsic_null(scores: GramScores, estimator: Estimator) -> Null:
@@ -193,8 +204,8 @@ def hsic_null(scores: GramScores, estimator: Estimator) -> Null:
         variance += own_variance / normalizer**2
     count = len(scores.centered)
     sizes = [sums.n for sums in scores.centered]
-    typical = round(sum(sizes) / count)
-    skew = skewness(typical, scores.thirds, scores.thirds) / math.sqrt(count)
+    typical = min(scores.centered, key=lambda sums: abs(sums.n - sum(sizes) / count))
+    skew = skewness(typical, typical, scores.thirds, scores.thirds) / math.sqrt(count)
     return Null(mean / count, np.sqrt(variance) / count, skew, smallest(sizes))
 
 

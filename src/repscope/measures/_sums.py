@@ -34,6 +34,15 @@ class CenteredSums:
     squared_diagonals: Matrix
     squared_norms: Matrix
 
+    def diagonal_share(self) -> Matrix:
+        """Standard deviation of the diagonal over that of the U-centred entries (L,); 0 where there is no diagonal."""
+        n = self.n
+        diagonal = np.maximum(self.squared_diagonals - self.traces**2 / n, 0.0)
+        entries = self.squared_norms - self.traces**2 / (n - 1) - n / (n - 2) * diagonal
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.sqrt(diagonal / (n - 1)) / np.sqrt(np.maximum(entries, 0.0) / (n * (n - 3)))
+        return np.where(diagonal > 0, found, 0.0)
+
 
 @dataclass(frozen=True)
 class PairSums:
