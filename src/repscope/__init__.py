@@ -28,6 +28,7 @@ from repscope.functional import (
     disagreement,
     jensen_shannon_divergence,
 )
+from repscope.inference.ceiling import NoiseCeiling, noise_ceiling
 from repscope.inference.confounds import Deconfounded, deconfounded_cka, partial_similarity
 from repscope.inference.diagnostics import LayerDiagnostics, diagnose, massive_features
 from repscope.inference.sampled_units import cka_of_populations
@@ -36,6 +37,7 @@ from repscope.measures.angular import angular_cka
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
 from repscope.measures.cka import cka
+from repscope.measures.crossnobis import crossnobis
 from repscope.measures.dependence import distance_correlation, rv2
 from repscope.measures.descriptive import concentricity_difference, magnitude_difference, uniformity_difference
 from repscope.measures.gulp import gulp
@@ -80,6 +82,7 @@ __all__ = [
     "Linear",
     "Match",
     "MissingExtraError",
+    "NoiseCeiling",
     "PermutationTest",
     "Polynomial",
     "RankWarning",
@@ -105,6 +108,7 @@ __all__ = [
     "concentricity_difference",
     "configure",
     "correlation_matching",
+    "crossnobis",
     "cycle_knn",
     "deconfounded_cka",
     "diagnose",
@@ -125,6 +129,7 @@ __all__ = [
     "measures",
     "merge",
     "mutual_knn",
+    "noise_ceiling",
     "partial_similarity",
     "permutation_procrustes",
     "permutation_test",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from repscope.errors import InputError
 from repscope.inference.closed_form import pair_factors
-from repscope.inference.permutation import bytes_needed, draw_orders, permuted_products, permuted_scores
+from repscope.inference.permutation import bytes_needed, draw_orders, of_rows, permuted_products, permuted_scores
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
 from repscope.prepared import PreparedLayers
@@ -48,9 +48,10 @@ def permuted_values(
             "p values of compare, which need no matrices."
         )
     states = prepared.of(measure, opened.source, sorted({*rows, *columns}))
-    orders, complete = draw_orders(n, permutations, seed)
+    repeats = int(measure.options.get("repeats", 1))
+    orders, complete = draw_orders(n // repeats, permutations, seed)
     factors = pair_factors(measure, states, rows, columns)
-    orders = np.concatenate([np.arange(n)[None], orders])
+    orders = of_rows(np.concatenate([np.arange(n // repeats)[None], orders]), repeats)
     if factors is not None:
         found = permuted_products(factors, orders)
     else:

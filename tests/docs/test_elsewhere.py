@@ -114,3 +114,19 @@ def test_the_agreement_of_scikit_learn_is_the_disagreement_corrected_for_chance(
     y = np.where(rng.random(80) < 0.5, x, rng.integers(3, size=80))
     ours = repscope.compare_predictions({"x": x, "y": y}).chance_corrected()[0, 1]
     np.testing.assert_allclose(ours, metrics.cohen_kappa_score(x, y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_crossnobis_of_rsatoolbox(given):
+    # calc_rdm_crossnobis: each fold against the mean of the others, by one precision, over the number of features.
+    trials = pair(24, 5, 1)[0].reshape(6, 4, 5)
+    covariance = np.diag([1.0, 2, 3, 4, 5]) + 0.5 if given else np.eye(5)
+    precision = np.linalg.inv(covariance)
+    theirs = np.zeros((6, 6))
+    for fold in range(4):
+        test, train = trials[:, fold], np.delete(trials, fold, axis=1).mean(axis=1)
+        kernel = train @ precision @ test.T
+        own = np.diag(kernel)
+        theirs += (own[:, None] + own[None, :] - kernel - kernel.T) / 5 / 4
+    ours = repscope.crossnobis(trials.reshape(24, 5), repeats=4, noise=covariance if given else "identity")
+    np.testing.assert_allclose(ours / 5, theirs, rtol=1e-9, atol=1e-12)

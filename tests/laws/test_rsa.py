@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import repscope
+from repscope.inference.permutation import of_rows
 from repscope.measures.catalog import configure
 from repscope.measures.measure import Invariance
 from repscope.measures.rsa import COMPARISONS, DISSIMILARITIES
@@ -18,14 +19,21 @@ from tests.reference import rsa as reference
 EVERY = list(itertools.product(DISSIMILARITIES, COMPARISONS))
 
 
+def repeats_for(rdm):
+    """How often each example is shown."""
+    return {"repeats": 4} if rdm == "crossnobis" else {}
+
+
 @pytest.mark.parametrize(("rdm", "compare"), EVERY, ids="-".join)
 @pytest.mark.parametrize("shape", [(12, 4, 6), (8, 10, 3)], ids=str)
 def test_equals_its_reference(shape, rdm, compare):
-    x, y = pair(*shape)
+    more = repeats_for(rdm)
+    n, p, q = shape
+    x, y = pair(n * more.get("repeats", 1), p, q)
     if rdm == "mahalanobis":  # with as many features as examples all would be equally far apart
         x = x[:, :4]
-    expected = reference.rsa(x, y, rdm=rdm, compare=compare)
-    np.testing.assert_allclose(repscope.rsa(x, y, rdm=rdm, compare=compare), expected, rtol=1e-9, atol=1e-12)
+    expected = reference.rsa(x, y, rdm=rdm, compare=compare, **more)
+    np.testing.assert_allclose(repscope.rsa(x, y, rdm=rdm, compare=compare, **more), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("compare", ["spearman", "rho_a", "tau_a"])
@@ -49,15 +57,18 @@ def test_whitened_cosine_of_squared_distances_is_biased_linear_cka(shape):
 def test_the_mean_over_all_orders_of_the_examples_is_zero_for_correlations(rdm, compare):
     if compare in ("cosine", "cosine_cov"):
         return  # of positive numbers: never zero
-    x, y = pair(5, 2, 3)
-    scores = [repscope.rsa(x, y[list(order)], rdm=rdm, compare=compare) for order in itertools.permutations(range(5))]
+    more = repeats_for(rdm)
+    repeats = more.get("repeats", 1)
+    x, y = pair(5 * repeats, 2, 3)
+    orders = of_rows(np.array(list(itertools.permutations(range(5)))), repeats)
+    scores = [repscope.rsa(x, y[order], rdm=rdm, compare=compare, **more) for order in orders]
     np.testing.assert_allclose(np.mean(scores), 0.0, atol=1e-9)
 
 
 @pytest.mark.parametrize("rdm", DISSIMILARITIES)
 def test_invariances_of_every_dissimilarity(rdm):
-    measure = configure("rsa", rdm=rdm)
-    x, y = pair(20, 5, 6)
+    measure = configure("rsa", rdm=rdm, **repeats_for(rdm))
+    x, y = pair(40, 5, 6)
     rng = np.random.default_rng(3)
     before = float(measure(x, y))
     moved = {

@@ -27,6 +27,12 @@ def needs_many_examples(measure: ConfiguredMeasure) -> bool:
     return measure.id in CCA_LIKE or measure.options.get("alpha") == 0
 
 
+def fitting(measure: ConfiguredMeasure, n: int) -> int:
+    """The number of rows next to n that the measure takes: whole examples where each has several repeats."""
+    repeats = measure.options.get("repeats", 1)
+    return max(n - n % repeats, measure.facts.minimum_examples if repeats > 1 else n)
+
+
 def pair(n: int, p: int, q: int, *, seed: int = 0, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
     """Two related representations with unequal column scales and offsets."""
     rng = np.random.default_rng([seed, n, p, q])

@@ -10,7 +10,7 @@ import pytest
 import repscope
 from repscope.errors import RankWarning
 from repscope.measures.catalog import check_for, configure
-from tests.measures.examples import ALL, label, needs_many_examples, pair, reference_score
+from tests.measures.examples import ALL, fitting, label, needs_many_examples, pair, reference_score
 
 FORCED = [
     m
@@ -23,7 +23,7 @@ FORCED = [
 @pytest.mark.parametrize("measure", ALL, ids=label)
 def test_every_measure_in_every_library(xp, measure):
     for shape in [(30, 4, 6)] if needs_many_examples(measure) else [(30, 4, 6), (12, 14, 12)]:
-        x, y = pair(*shape)
+        x, y = pair(fitting(measure, shape[0]), *shape[1:])
         given_x, given_y = xp.array(x), xp.array(y)
         result = measure(given_x, given_y)
         xp.close(result, reference_score(measure, np.asarray(given_x), np.asarray(given_y)))

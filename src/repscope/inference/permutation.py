@@ -49,6 +49,11 @@ def draw_orders(n: int, permutations: int, seed: int) -> tuple[Orders, bool]:
     return np.array([rng.permutation(n) for _ in range(permutations)], dtype=np.intp), False
 
 
+def of_rows(orders: Orders, repeats: int) -> Orders:
+    """Orders of examples (K, n) as orders of their rows (K, n·r), those of one example one after the other."""
+    return (orders[:, :, None] * repeats + np.arange(repeats)).reshape(len(orders), -1)
+
+
 def bytes_needed(n: int, rows: int, columns: int) -> int:
     """Of the matrices that :func:`permuted_products` holds."""
     return (rows * n * (n + 1) // 2 + columns * n * n) * (4 if n >= SINGLE_FROM else 8)

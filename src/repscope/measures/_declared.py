@@ -208,14 +208,16 @@ def rv2_facts(options: Mapping[str, Any]) -> Facts:
 
 
 def rsa_facts(options: Mapping[str, Any]) -> Facts:
-    rsa.check_options(options)
+    fewest = rsa.check_options(options)
+    rdm, of_noise = options["rdm"], options["rdm"] == "crossnobis" or options["repeats"] > 1
     invariances = {
         "correlation": frozenset({Invariance.PERMUTATION}) | _SCALING,
         "cosine": _ORTHOGONAL | _SCALING,
-        "mahalanobis": _LINEAR,
-    }.get(options["rdm"], _SHAPE)
+        "mahalanobis": _SHAPE if of_noise else _LINEAR,
+    }.get(rdm, _SHAPE)
+    if rdm in ("mahalanobis", "crossnobis") and of_noise and options["noise"] == "diagonal":
+        invariances -= {Invariance.ORTHOGONAL}
     through: Literal["arccos"] | None = None if options["compare"] in ("rho_a", "tau_a") else "arccos"  # no cosines
-    fewest = rsa.MINIMUM_EXAMPLES
     return _same("similarity", -1.0, 1.0, invariances, minimum_examples=fewest, metric_through=through)
 
 

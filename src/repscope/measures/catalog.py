@@ -277,15 +277,22 @@ CATALOG: Mapping[str, Measure] = {
             function=rsa.rsa,
             prepare=rsa.prepare,
             score=rsa.score,
-            prepare_options={"rdm": "correlation", "compare": "spearman"},
+            prepare_options={"rdm": "correlation", "compare": "spearman", "repeats": 1, "noise": "shrunk"},
             facts=declared.rsa_facts,
             variants=(
                 {"rdm": "euclidean"},
                 {"rdm": "euclidean", "compare": "pearson"},
                 {"rdm": "squared_euclidean", "compare": "cosine_cov"},
+                {"rdm": "crossnobis", "compare": "cosine_cov", "repeats": 5},
             ),
-            cost="n²(p + q) multiplications, n² numbers a layer; n² log n for ranks, and a pair for τ_a",
-            references=("Kriegeskorte, Mur & Bandettini 2008", "Diedrichsen et al. 2021", "Schütt et al. 2023"),
+            cost="n²(p + q) multiplications, n² numbers a layer; n² log n for ranks, and a pair for τ_a; with noise p³ "
+            "a repeat",
+            references=(
+                "Kriegeskorte, Mur & Bandettini 2008",
+                "Walther et al. 2016",
+                "Diedrichsen et al. 2021",
+                "Schütt et al. 2023",
+            ),
         ),
         *NEIGHBOR_ROWS,
         Measure(

@@ -28,12 +28,23 @@ from repscope.measures._arrays import (
 )
 from repscope.measures._decomposition import decompose
 from repscope.measures._messages import check_choice
+from repscope.measures.crossnobis import (
+    NOISES,
+    Noise,
+    by_repeat,
+    check_crossnobis,
+    check_repeats,
+    cross_validated,
+    noise_normalized,
+)
 from repscope.measures.kernels import Cosine, center_gram, pairs_of, squared_distances
 
-Dissimilarity: TypeAlias = Literal["correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis"]
+Dissimilarity: TypeAlias = Literal[
+    "correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis", "crossnobis"
+]
 RDMComparison: TypeAlias = Literal["spearman", "pearson", "cosine", "rho_a", "tau_a", "cosine_cov", "corr_cov"]
 
-DISSIMILARITIES = ("correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis")
+DISSIMILARITIES = ("correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis", "crossnobis")
 COMPARISONS = ("spearman", "pearson", "cosine", "rho_a", "tau_a", "cosine_cov", "corr_cov")
 
 MINIMUM_EXAMPLES = 3
@@ -56,17 +67,44 @@ class RDMState:
     vanishes: bool
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse words that do not exist."""
-    check_choice("rsa", "rdm", options["rdm"], DISSIMILARITIES)
-    check_choice("rsa", "compare", options["compare"], COMPARISONS)
+def check_options(options: Mapping[str, Any], *, function: str = "rsa") -> int:
+    """Refuse options that mean nothing; return the smallest number of rows."""
+    rdm, repeats, noise = options["rdm"], options["repeats"], options["noise"]
+    check_choice(function, "rdm", rdm, DISSIMILARITIES)
+    check_choice(function, "compare", options["compare"], COMPARISONS)
+    check_choice(function, "noise", noise, NOISES)
+    check_repeats(function, repeats)
+    if rdm == "crossnobis":
+        check_crossnobis(function, repeats, noise)
+    return MINIMUM_EXAMPLES * int(repeats)
 
 
-def prepare(x: Array, *, rdm: Dissimilarity = "correlation", compare: RDMComparison = "spearman") -> RDMState:
-    """Dissimilarities of one checked representation (n, p)."""
+def dissimilarities(x: Array, *, rdm: Dissimilarity, repeats: int = 1, noise: Noise = "shrunk") -> Array:
+    """The dissimilarity matrix (n, n) of one checked representation (n·r, p)."""
     xp = array_api_compat.array_namespace(x)
+    if rdm == "crossnobis":
+        return cross_validated(x, repeats=repeats, noise=noise)
+    if repeats > 1 and rdm == "mahalanobis":
+        return noise_normalized(x, repeats=repeats, noise=noise)
     x = xp.astype(x, widest_float(xp, x), copy=False)
-    matrix = _DISTANCES[rdm](xp, x)
+    return _DISTANCES[rdm](xp, x if repeats == 1 else xp.mean(by_repeat("rsa", x, repeats), axis=1))
+
+
+def prepare(
+    x: Array,
+    *,
+    rdm: Dissimilarity = "correlation",
+    compare: RDMComparison = "spearman",
+    repeats: int = 1,
+    noise: Noise = "shrunk",
+) -> RDMState:
+    """Dissimilarities of one checked representation (n·r, p), as the comparison needs them."""
+    return state_of(dissimilarities(x, rdm=rdm, repeats=repeats, noise=noise), compare)
+
+
+def state_of(matrix: Array, compare: RDMComparison) -> RDMState:
+    """A dissimilarity matrix (n, n) as the comparison needs it."""
+    xp = array_api_compat.array_namespace(matrix)
     if compare in ("cosine_cov", "corr_cov"):
         largest = number(xp.max(xp.abs(matrix)))
         if compare == "corr_cov":
@@ -78,9 +116,9 @@ def prepare(x: Array, *, rdm: Dissimilarity = "correlation", compare: RDMCompari
     if compare == "tau_a":
         return RDMState(pairs, compare, _constant(xp, pairs))
     if compare == "rho_a":
-        return RDMState(_ranks(xp, pairs), compare, _constant(xp, pairs))
+        return RDMState(ranks(xp, pairs), compare, _constant(xp, pairs))
     if compare == "spearman":
-        pairs = _ranks(xp, pairs)
+        pairs = ranks(xp, pairs)
     if compare != "cosine":
         pairs = pairs - xp.mean(pairs)
     return _unit(xp, pairs, compare, largest)
@@ -95,7 +133,8 @@ def _unit(xp: Namespace, entries: Array, compare: RDMComparison, largest: float)
 
 
 def _constant(xp: Namespace, pairs: Array) -> bool:
-    return number(xp.max(pairs) - xp.min(pairs)) <= 16 * float(xp.finfo(pairs.dtype).eps) * number(xp.max(pairs))
+    largest = number(xp.max(xp.abs(pairs)))
+    return number(xp.max(pairs) - xp.min(pairs)) <= 16 * float(xp.finfo(pairs.dtype).eps) * largest
 
 
 def _without_mean(xp: Namespace, matrix: Array) -> Array:
@@ -106,7 +145,7 @@ def _without_mean(xp: Namespace, matrix: Array) -> Array:
     return xp.where(index[:, None] == index[None, :], xp.zeros_like(matrix), matrix - mean)
 
 
-def _ranks(xp: Namespace, pairs: Array) -> Array:
+def ranks(xp: Namespace, pairs: Array) -> Array:
     """Ranks from 1, the mean of their places for equal entries."""
     pairs = detached(pairs)
     ordered = xp.sort(pairs)
@@ -204,12 +243,21 @@ def _tau_a(xp: Namespace, x: Array, y: Array) -> Array:
     return xp.sum(x[:1]) * 0.0 + value
 
 
-def rsa(x: Array, y: Array, *, rdm: Dissimilarity = "correlation", compare: RDMComparison = "spearman") -> Array:
+def rsa(
+    x: Array,
+    y: Array,
+    *,
+    rdm: Dissimilarity = "correlation",
+    compare: RDMComparison = "spearman",
+    repeats: int = 1,
+    noise: Noise = "shrunk",
+) -> Array:
     """Representational similarity analysis: how alike the dissimilarities between examples are.
 
     Dissimilarity of two examples (``rdm``): ``"correlation"``: 1 − Pearson's correlation over the features;
     ``"cosine"``: 1 − cosine; ``"euclidean"`` and ``"squared_euclidean"``; ``"mahalanobis"``: squared, after whitening
-    by the representation's own covariance.
+    by the representation's own covariance, or by that of the noise where there are repeats; ``"crossnobis"``: the same
+    cross-validated over the repeats, so that noise adds nothing to it on average (:func:`crossnobis`).
 
     Comparison over the pairs of examples (``compare``): ``"spearman"`` (equal entries share their mean rank),
     ``"pearson"``, ``"cosine"``; ``"rho_a"`` and ``"tau_a"``: Spearman's and Kendall's coefficient as expected when ties
@@ -218,29 +266,36 @@ def rsa(x: Array, y: Array, *, rdm: Dissimilarity = "correlation", compare: RDMC
     examples of equal and independent noise).
 
     Pairs of examples are not independent, so the p-value of an ordinary correlation test is wrong here: permute the
-    examples (:func:`repscope.compare` and its permutation tests do).
+    examples (:func:`repscope.compare` and its permutation tests do, all repeats of an example together).
 
     Range: [−1, 1]. Invariances: isotropic scaling and permutation of features; orthogonal maps for all but
-    ``"correlation"``; translation for the Euclidean and Mahalanobis distances; invertible linear maps for the latter.
-    Symmetric. Not a metric; the arc cosine is one, but for ``"rho_a"`` and ``"tau_a"``.
+    ``"correlation"`` and noise that is ``"diagonal"``; translation for the Euclidean, Mahalanobis and crossnobis
+    dissimilarities; invertible linear maps for Mahalanobis by the layer's own covariance. Symmetric. Not a metric; the
+    arc cosine is one, but for ``"rho_a"`` and ``"tau_a"``.
 
     Args:
-        x: Representation (n, p).
-        y: Representation (n, q) of the same examples.
+        x: Representation (n, p); with repeats (n·r, p), the r rows of the first example, then those of the second.
+        y: Representation (n, q) or (n·r, q) of the same examples.
         rdm: See above.
         compare: See above; ``"tau_a"`` needs scipy.
+        repeats: r, how often each example was shown. All dissimilarities but ``"crossnobis"``, which needs repeats, are
+            of the mean patterns.
+        noise: For ``"crossnobis"``, and ``"mahalanobis"`` with repeats, the covariance of the residuals of the repeats:
+            ``"shrunk"`` towards equal variances (Ledoit & Wolf 2004), ``"diagonal"``, or ``"identity"``, none. To use
+            another one S, give ``x @ numpy.linalg.inv(numpy.linalg.cholesky(S)).T`` with ``"identity"``.
 
     Returns:
         A scalar of the caller's library. NaN, with a warning, where the examples of one side are all equal, or all
         equally far apart. Torch gradients flow through it, but not for the comparisons of ranks.
 
     Raises:
-        InputError: For arrays that do not match, fewer than 3 examples, NaN and infinity, or examples without a
-            direction (zeros for the cosine, equal features for the correlation).
+        InputError: For arrays that do not match, fewer than 3 examples, too few repeats, NaN and infinity, examples
+            without a direction (zeros for the cosine, equal features for the correlation), or repeats without noise.
         MissingExtraError: For ``"tau_a"`` without scipy.
 
     References:
-        Kriegeskorte et al. 2008; Nili et al. 2014 (τ_a); Diedrichsen et al. 2021 (whitening); Schütt et al. 2023 (ρ_a).
+        Kriegeskorte et al. 2008; Nili et al. 2014 (τ_a); Walther et al. 2016 (crossnobis); Diedrichsen et al. 2021
+        (whitening); Schütt et al. 2023 (ρ_a).
 
     Example:
         >>> import numpy as np
@@ -248,6 +303,7 @@ def rsa(x: Array, y: Array, *, rdm: Dissimilarity = "correlation", compare: RDMC
         >>> abs(float(rsa(x, 2 * x)) - 1.0) < 1e-12
         True
     """
-    check_options({"rdm": rdm, "compare": compare})
-    x, y = check_pair("rsa", x, y, minimum_examples=MINIMUM_EXAMPLES)
-    return score(prepare(x, rdm=rdm, compare=compare), prepare(y, rdm=rdm, compare=compare))
+    fewest = check_options({"rdm": rdm, "compare": compare, "repeats": repeats, "noise": noise})
+    x, y = check_pair("rsa", x, y, minimum_examples=fewest)
+    states = [prepare(z, rdm=rdm, compare=compare, repeats=repeats, noise=noise) for z in (x, y)]
+    return score(states[0], states[1])
