@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import repscope
+from repscope.measures import neighbors
 from tests.measures.examples import pair
 
 KNN = (repscope.mutual_knn, repscope.jaccard_knn, repscope.rank_similarity)
@@ -44,6 +45,14 @@ def test_of_equally_near_examples_the_first_is_the_nearer(measure):
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     np.testing.assert_allclose(measure(x @ rotation, y, k=3), value, rtol=1e-9)
     np.testing.assert_allclose(measure(x, x @ rotation, k=3), 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "k", "levels"), [(60, 3, 5), (60, 3, 50), (200, 10, 1000), (7, 5, 2), (5, 3, 1)])
+def test_the_fast_search_finds_what_a_stable_sort_does(n, k, levels):
+    distances = np.random.default_rng(n).integers(0, levels, (n, n)).astype(float)
+    others = np.where(np.eye(n, dtype=bool), np.inf, distances)
+    expected = np.argsort(others, axis=1, stable=True)[:, :k]
+    np.testing.assert_array_equal(neighbors.nearest_examples(distances, k), expected)
 
 
 @pytest.mark.parametrize("measure", ALL, ids=lambda f: f.__name__)

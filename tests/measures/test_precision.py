@@ -49,6 +49,8 @@ def stored(dtype, *arrays):
 def test_an_offset_of_a_thousand_standard_deviations(measure, dtype):
     if dtype == "bfloat16" and ("RBF(0.4)" in measure.label or "Laplace" in measure.label):
         return  # next to 1000 its steps are 4 to 8: most rows are equal and no median exists; wide layers see below
+    if dtype == "bfloat16" and "k" in measure.options and measure.options.get("metric") != "euclidean":
+        return  # and their cosines differ by the rounding of the library's product, which then decides who is nearer
     x, y = pair(60, 6, 5)
     x, y = (z / z.std(axis=0) for z in (x, y))
     x, y = stored(dtype, x + 1000.0, y + 1000.0)

@@ -271,17 +271,18 @@ def _from_gram(state: HSICState) -> _Layer:
 
 def _of_neighbors(states: Mapping[int, Neighborhoods], rows: Sequence[int], columns: Sequence[int]) -> Null:
     """Null of Σ_ij A_ij B_ij/(nk) with A_ij = 1 where j is one of the k nearest to i: its mean is k/(n − 1)."""
-    sums = {i: _directed(to_numpy(states[i].ranks) > 0) for i in dict.fromkeys([*rows, *columns])}
-    n, k = states[rows[0]].ranks.shape[0], states[rows[0]].k
+    sums = {i: _directed(to_numpy(states[i].nearest).astype(np.intp)) for i in dict.fromkeys([*rows, *columns])}
+    n, k = states[rows[0]].nearest.shape
     mean, variance = directed_moments(_side(n, sums, rows), _side(n, sums, columns))
     return Null(mean, np.sqrt(variance), np.full_like(mean, np.nan), smallest([n])).divided(np.full_like(mean, n * k))
 
 
-def _directed(near: npt.NDArray[np.bool_]) -> tuple[float, ...]:
-    """The sums of one matrix of zeros and ones, in the order of :class:`DirectedSums`."""
-    out, into = near.sum(axis=1, dtype=np.float64), near.sum(axis=0, dtype=np.float64)
-    total = float(out.sum())
-    return total, total, float((near & near.T).sum()), float(out @ out), float(into @ into), float(out @ into)
+def _directed(nearest: npt.NDArray[np.integer]) -> tuple[float, ...]:
+    """The sums of the matrix of ones at these neighbours (n, k), in the order of :class:`DirectedSums`."""
+    n, k = nearest.shape
+    into = np.bincount(nearest.ravel(), minlength=n).astype(np.float64)
+    mutual = np.count_nonzero(nearest[nearest] == np.arange(n)[:, None, None])  # i among those nearest to its own
+    return float(n * k), float(n * k), float(mutual), float(n * k * k), float(into @ into), float(n * k * k)
 
 
 def _side(n: int, sums: Mapping[int, tuple[float, ...]], layers: Sequence[int]) -> DirectedSums:

@@ -37,7 +37,7 @@ SINGLE_FROM = 512
 _TOGETHER = 1 << 18
 """Entries of permuted matrices that are multiplied at once: they stay in a core's cache, where they are gathered."""
 
-_OF_PAIRS = ("ranks", "distances", "cosines")
+_OF_PAIRS = ("distances", "cosines")
 """Parts of prepared neighbours with one entry for each pair of examples."""
 
 
@@ -153,8 +153,16 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
         return replace(state, distances=tuple(matrix[np.ix_(order, order)] for matrix in state.distances))
     if isinstance(state, Neighborhoods):
         squares = {f.name: getattr(state, f.name) for f in fields(state) if f.name in _OF_PAIRS}
-        return replace(state, **{name: _taken(_taken(square, order).T, order).T for name, square in squares.items()})
+        moved = {name: _taken(_taken(square, order).T, order).T for name, square in squares.items()}
+        return replace(state, nearest=_renamed(_taken(state.nearest, order), order), **moved)
     return None
+
+
+def _renamed(indices: Array, order: npt.NDArray[np.intp]) -> Array:
+    """Indices (n, k) of examples, as they are in another order."""
+    xp = array_api_compat.array_namespace(indices)
+    places = xp.asarray(np.argsort(order), dtype=indices.dtype, device=array_api_compat.device(indices))
+    return xp.reshape(xp.take(places, xp.reshape(indices, (-1,))), indices.shape)
 
 
 def _by_example(state: HSICState) -> tuple[Array | None, Array | None, Array | None]:

@@ -51,9 +51,9 @@ def prepare(x: Array, *, k: int = 5) -> HeatTrace:
             f"of them, got {n}. Compare a sample of the examples."
         )
     state = neighbors.prepare(x, k=k, metric="euclidean")
-    xp = array_api_compat.array_namespace(state.ranks)
-    near = (state.ranks > 0) | (state.ranks.T > 0)
-    edges = xp.astype(near, widest_float(xp, state.ranks))
+    xp = array_api_compat.array_namespace(state.nearest)
+    near = state.near
+    edges = xp.astype(near | near.T, widest_float(xp, state.nearest))
     weights = 1.0 / xp.sqrt(xp.sum(edges, axis=1))
     # The normalised Laplacian is the identity less this, whose spectrum therefore lies from −1 to 1.
     spectrum = 1.0 - xp.linalg.eigvalsh(weights[:, None] * edges * weights[None, :])

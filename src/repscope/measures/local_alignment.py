@@ -13,12 +13,14 @@ from typing import Any
 import array_api_compat
 
 from repscope.errors import InputError
-from repscope.measures._arrays import Array, Namespace, check_pair, frobenius_squared, number, undefined, widest_float
+from repscope.measures._arrays import Array, Namespace, check_pair, number, undefined, widest_float
 from repscope.measures.kernels import without_diagonal
 from repscope.measures.neighbors import (
     Neighborhoods,
     NeighborMetric,
     check_options,
+    common_ranks,
+    entries_at,
     prepare,
     prepare_surroundings,
     undefined_neighbors,
@@ -53,10 +55,10 @@ def prepare_cknna(x: Array, *, k: int = 10) -> Similarities:
     state = prepare_surroundings(x, k=k)
     xp = array_api_compat.array_namespace(state.distances)
     cosines = without_diagonal(xp, 1.0 - state.distances)
-    masked = _kept(xp, cosines, state.ranks > 0)
-    n, own = masked.shape[0], _hsic(xp, masked, masked)
-    rounding = 64 * float(xp.finfo(masked.dtype).eps) * number(frobenius_squared(xp, masked))
-    return Similarities(state.ranks, k, state.alike, cosines, own, number(own) * n * (n - 3) <= rounding)
+    own, square = _hsic(xp, state, cosines, state, cosines)
+    n = cosines.shape[0]
+    rounding = 64 * float(xp.finfo(cosines.dtype).eps) * number(square)
+    return Similarities(state.nearest, state.alike, cosines, own, number(own) * n * (n - 3) <= rounding)
 
 
 def score_cknna(state_x: Similarities, state_y: Similarities) -> Array:
@@ -68,20 +70,37 @@ def score_cknna(state_x: Similarities, state_y: Similarities) -> Array:
         if state.vanishes:
             return undefined("cknna", f"all neighbours in {name} are equally similar (0/0).", state.own)
     xp = array_api_compat.array_namespace(state_x.cosines)
-    common = (state_x.ranks > 0) & (state_y.ranks > 0)
-    both = _hsic(xp, _kept(xp, state_x.cosines, common), _kept(xp, state_y.cosines, common))
+    both, _ = _hsic(xp, state_x, state_x.cosines, state_y, state_y.cosines)
     return both / (xp.sqrt(state_x.own) * xp.sqrt(state_y.own))
 
 
-def _kept(xp: Namespace, matrix: Array, mask: Array) -> Array:
-    return xp.where(mask, matrix, xp.zeros_like(matrix))
+def _hsic(xp: Namespace, x: Neighborhoods, cosines_x: Array, y: Neighborhoods, cosines_y: Array) -> tuple[Array, Array]:
+    """HSIC₁ of the cosines of common neighbours (Song et al. 2012, eq. 5), and the sum of their squares in x.
+
+    These matrices (n, n) are not symmetric, and zero but for k entries in a row, of which all sums are taken.
+    """
+    n = cosines_x.shape[0]
+    common = common_ranks(x, y) > 0  # (n, k), in the order of x.nearest
+    k, l = (  # noqa: E741
+        xp.where(common, values, xp.zeros_like(values))
+        for values in (entries_at(cosines, x.nearest) for cosines in (cosines_x, cosines_y))
+    )
+    # The entry (j, i) of the second, for each entry (i, j) of the first, is there where i is a neighbour of j too.
+    back = _returning(x, x.nearest) & _returning(y, x.nearest)
+    trace = xp.sum(xp.where(back, k * entries_at(cosines_y, x.nearest, transposed=True), xp.zeros_like(k)))
+    rows = xp.sum(l, axis=1)
+    third = xp.sum(k * xp.reshape(xp.take(rows, xp.reshape(x.nearest, (-1,))), k.shape))
+    total = xp.sum(k) * xp.sum(l) / ((n - 1) * (n - 2))
+    return (trace + total - 2.0 * third / (n - 2)) / (n * (n - 3)), xp.sum(k * k)
 
 
-def _hsic(xp: Namespace, k: Array, l: Array) -> Array:  # noqa: E741
-    """HSIC₁ of two matrices (n, n) without diagonals that need not be symmetric (Song et al. 2012, eq. 5)."""
-    n = k.shape[0]
-    third = xp.sum(xp.sum(k, axis=0) * xp.sum(l, axis=1))
-    return (xp.sum(k * l.T) + xp.sum(k) * xp.sum(l) / ((n - 1) * (n - 2)) - 2.0 * third / (n - 2)) / (n * (n - 3))
+def _returning(state: Neighborhoods, columns: Array) -> Array:
+    """Whether example i is a neighbour of example j, for these j (n, m) of each i."""
+    xp = array_api_compat.array_namespace(state.nearest)
+    n, m = columns.shape
+    theirs = xp.reshape(xp.take(state.nearest, xp.reshape(columns, (-1,)), axis=0), (n, m, state.k))
+    itself = xp.arange(n, device=array_api_compat.device(columns))
+    return xp.any(theirs == itself[:, None, None], axis=2)
 
 
 def score_cycle_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
@@ -89,9 +108,9 @@ def score_cycle_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
     nan = undefined_neighbors("cycle_knn", state_x, state_y)
     if nan is not None:
         return nan
-    xp = array_api_compat.array_namespace(state_x.ranks)
-    back = xp.any((state_y.ranks > 0) & (state_x.ranks.T > 0), axis=1)
-    return xp.mean(xp.astype(back, widest_float(xp, state_x.ranks)))
+    xp = array_api_compat.array_namespace(state_x.nearest)
+    back = xp.any(_returning(state_x, state_y.nearest), axis=1)
+    return xp.mean(xp.astype(back, widest_float(xp, state_x.nearest)))
 
 
 def cknna(x: Array, y: Array, *, k: int = 10) -> Array:

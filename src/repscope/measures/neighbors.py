@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import array_api_compat
+import numpy as np
+import numpy.typing as npt
 
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, check_pair, detached, typical_entries, undefined, widest_float
@@ -27,15 +29,27 @@ class Neighborhoods:
     """The nearest neighbours of every example in one layer.
 
     Attributes:
-        ranks: (n, n) integers: entry (i, j) is r where example j is the r-th nearest to example i, 0 where it is none
-            of the k nearest.
-        k: Neighbours of each example.
+        nearest: Indices (n, k) of the examples that are nearest to each, nearest first.
         alike: All examples are equal, so none is nearer than another.
     """
 
-    ranks: Array
-    k: int
+    nearest: Array
     alike: bool
+
+    @property
+    def k(self) -> int:
+        """Neighbours of each example."""
+        return int(self.nearest.shape[1])
+
+    @property
+    def near(self) -> Array:
+        """(n, n) booleans: whether example j is among the k nearest to example i."""
+        xp = array_api_compat.array_namespace(self.nearest)
+        index = xp.arange(self.nearest.shape[0], device=array_api_compat.device(self.nearest))
+        found = self.nearest[:, :1] == index[None, :]
+        for rank in range(1, self.k):
+            found = found | (self.nearest[:, rank : rank + 1] == index[None, :])
+        return found
 
 
 @dataclass(frozen=True)
@@ -61,13 +75,13 @@ def check_options(function: str, options: Mapping[str, Any]) -> int:
 def prepare(x: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Neighborhoods:
     """Find the neighbours in one checked representation (n, p)."""
     distances, alike = _distances(x, metric)
-    return Neighborhoods(_ranks(distances, k), k, alike)
+    return Neighborhoods(nearest_examples(distances, k), alike)
 
 
 def prepare_surroundings(x: Array, *, k: int = 10) -> Surroundings:
     """The neighbours by cosine distance, and these distances."""
     distances, alike = _distances(x, "cosine")
-    return Surroundings(_ranks(distances, k), k, alike, distances)
+    return Surroundings(nearest_examples(distances, k), alike, distances)
 
 
 def _distances(x: Array, metric: NeighborMetric) -> tuple[Array, bool]:
@@ -87,26 +101,57 @@ def _distances(x: Array, metric: NeighborMetric) -> tuple[Array, bool]:
     return xp.where(distances <= rounding, xp.zeros_like(distances), distances), False
 
 
-def _ranks(distances: Array, k: int) -> Array:
+def nearest_examples(distances: Array, k: int) -> Array:
+    """The k nearest others of each example (n, k); of those equally far away the first."""
+    if array_api_compat.is_numpy_array(distances):
+        return _partitioned(distances, k)
     xp = array_api_compat.array_namespace(distances)
-    n = distances.shape[0]
-    index = xp.arange(n, device=array_api_compat.device(distances))
+    index = xp.arange(distances.shape[0], device=array_api_compat.device(distances))
     itself = index[:, None] == index[None, :]
-    nearest = xp.argsort(xp.where(itself, math.inf * xp.ones_like(distances), distances), axis=1, stable=True)
-    ranks = xp.zeros((n, n), dtype=xp.int32, device=array_api_compat.device(distances))
-    for rank in range(1, k + 1):
-        ranks = xp.where(nearest[:, rank - 1 : rank] == index[None, :], xp.asarray(rank, dtype=xp.int32), ranks)
-    return ranks
+    order = xp.argsort(xp.where(itself, math.inf * xp.ones_like(distances), distances), axis=1, stable=True)
+    return order[:, :k]
+
+
+def _partitioned(distances: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
+    """The same without a whole sort, in a fraction of its time."""
+    others = distances.copy()
+    np.fill_diagonal(others, math.inf)
+    farthest = np.partition(others, k - 1, axis=1)[:, k - 1 : k]
+    near = others <= farthest
+    tied = np.count_nonzero(near, axis=1) > k  # more than k, of which the first are taken
+    nearest = np.empty((len(others), k), dtype=np.intp)
+    nearest[tied] = np.argsort(others[tied], axis=1, stable=True)[:, :k]
+    candidates = np.nonzero(near[~tied])[1].reshape(-1, k)  # ascending, so that a stable sort keeps the first first
+    order = np.argsort(np.take_along_axis(others[~tied], candidates, axis=1), axis=1, stable=True)
+    nearest[~tied] = np.take_along_axis(candidates, order, axis=1)
+    return nearest
 
 
 def undefined_neighbors(function: str, state_x: Neighborhoods, state_y: Neighborhoods) -> Array | None:
     """NaN, with a warning, where the examples of one side are all equal; else None."""
     for name, state in (("x", state_x), ("y", state_y)):
         if state.alike:
-            xp = array_api_compat.array_namespace(state.ranks)
-            like = xp.zeros((1,), dtype=widest_float(xp, state.ranks), device=array_api_compat.device(state.ranks))
+            xp = array_api_compat.array_namespace(state.nearest)
+            like = xp.zeros((1,), dtype=widest_float(xp, state.nearest), device=array_api_compat.device(state.nearest))
             return undefined(function, f"all rows of {name} are equal, so none has a nearest neighbour.", like)
     return None
+
+
+def common_ranks(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
+    """Of each neighbour in x (n, k) the rank that it has in y, from 1; 0 where it is no neighbour there."""
+    xp = array_api_compat.array_namespace(state_x.nearest)
+    same = state_x.nearest[:, :, None] == state_y.nearest[:, None, :]  # (n, k, k)
+    ranks = xp.arange(1, state_y.k + 1, device=array_api_compat.device(state_x.nearest))
+    return xp.sum(xp.where(same, ranks, xp.zeros_like(ranks)), axis=2)
+
+
+def entries_at(matrix: Array, columns: Array, *, transposed: bool = False) -> Array:
+    """Of each row of a matrix (n, n), or of its transpose, the entries in these columns (n, k)."""
+    xp = array_api_compat.array_namespace(matrix)
+    n = matrix.shape[0]
+    rows = xp.arange(n, device=array_api_compat.device(matrix))[:, None]
+    places = columns * n + rows if transposed else rows * n + columns
+    return xp.reshape(xp.take(xp.reshape(matrix, (-1,)), xp.reshape(places, (-1,))), columns.shape)
 
 
 def _counts(mask: Array) -> Array:
@@ -120,8 +165,8 @@ def score_mutual_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
     nan = undefined_neighbors("mutual_knn", state_x, state_y)
     if nan is not None:
         return nan
-    xp = array_api_compat.array_namespace(state_x.ranks)
-    return xp.mean(_counts((state_x.ranks > 0) & (state_y.ranks > 0)) / state_x.k)
+    xp = array_api_compat.array_namespace(state_x.nearest)
+    return xp.mean(_counts(common_ranks(state_x, state_y) > 0) / state_x.k)
 
 
 def score_jaccard_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
@@ -129,8 +174,8 @@ def score_jaccard_knn(state_x: Neighborhoods, state_y: Neighborhoods) -> Array:
     nan = undefined_neighbors("jaccard_knn", state_x, state_y)
     if nan is not None:
         return nan
-    xp = array_api_compat.array_namespace(state_x.ranks)
-    common = _counts((state_x.ranks > 0) & (state_y.ranks > 0))
+    xp = array_api_compat.array_namespace(state_x.nearest)
+    common = _counts(common_ranks(state_x, state_y) > 0)
     return xp.mean(common / (2 * state_x.k - common))
 
 
@@ -139,12 +184,11 @@ def score_rank_similarity(state_x: Neighborhoods, state_y: Neighborhoods) -> Arr
     nan = undefined_neighbors("rank_similarity", state_x, state_y)
     if nan is not None:
         return nan
-    xp = array_api_compat.array_namespace(state_x.ranks)
-    common = (state_x.ranks > 0) & (state_y.ranks > 0)
-    wide = widest_float(xp, state_x.ranks)
-    left, right = xp.astype(state_x.ranks, wide), xp.astype(state_y.ranks, wide)
-    ones = xp.ones_like(left)
-    terms = 2.0 / xp.where(common, (1.0 + xp.abs(left - right)) * (left + right), ones)
+    xp = array_api_compat.array_namespace(state_x.nearest)
+    found = common_ranks(state_x, state_y)
+    common, right = found > 0, xp.astype(found, widest_float(xp, found))
+    left = xp.arange(1, state_x.k + 1, dtype=right.dtype, device=array_api_compat.device(right))[None, :]
+    terms = 2.0 / ((1.0 + xp.abs(left - right)) * (left + right))
     agreement = xp.sum(xp.where(common, terms, xp.zeros_like(terms)), axis=1)
     return xp.mean(agreement / _best_agreement(xp, _counts(common), state_x.k))
 
@@ -163,9 +207,12 @@ def score_second_order_cosine(state_x: Surroundings, state_y: Surroundings) -> A
     if nan is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.distances)
-    either = (state_x.ranks > 0) | (state_y.ranks > 0)
-    nothing = xp.zeros_like(state_x.distances)
-    left, right = (xp.where(either, state.distances, nothing) for state in (state_x, state_y))
+    either = xp.concat([state_x.nearest, state_y.nearest], axis=1)  # (n, 2k), those in common twice
+    once = xp.concat([xp.ones_like(state_x.nearest) > 0, common_ranks(state_y, state_x) == 0], axis=1)
+    left, right = (
+        xp.where(once, values, xp.zeros_like(values))
+        for values in (entries_at(state.distances, either) for state in (state_x, state_y))
+    )
     products = xp.sum(left * right, axis=1)
     lengths = xp.sqrt(xp.sum(left * left, axis=1)) * xp.sqrt(xp.sum(right * right, axis=1))
     # Where an example and all these neighbours coincide, on both sides, they agree; on one side only, they do not.
