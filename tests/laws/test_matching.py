@@ -13,6 +13,7 @@ import pytest
 import repscope
 from repscope import InputError, MissingExtraError
 from repscope.measures import matching
+from repscope.measures.catalog import configure
 from tests.measures.examples import NARROW, WIDE, pair
 
 
@@ -100,12 +101,68 @@ def test_more_units_than_can_be_matched_are_refused(monkeypatch):
         ("correlation_matching", (4, 6), "scipy.optimize", "correlation_matching needs the package 'scipy'"),
         ("soft_matching", (4, 4), "scipy.optimize", "soft_matching needs the package 'scipy'"),
         ("soft_matching", (4, 6), "ot", "soft_matching between layers of different widths needs the package 'POT'"),
+        ("soft_matching(mass=0.5)", (4, 4), "ot.partial", "soft_matching of a part of the units needs the package"),
     ],
 )
 def test_what_solves_them_may_be_missing(name, widths, package, missing, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=re.escape(missing) + ".*repscope\\[measures\\]"):
-        repscope.score(name, *pair(30, *widths))
+        repscope.score(name.split("(")[0], *pair(30, *widths), **({"mass": 0.5} if "mass" in name else {}))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_part_of_equal_layers_is_the_best_matching_of_so_many_units(count, seed):
+    x, y = (centered(z) for z in pair(20, 4, 4, seed=seed))
+    squared = np.array([[np.sum((a - b) ** 2) for b in y.T] for a in x.T])
+    r = np.corrcoef(x.T, y.T)[:4, 4:]
+    chosen = [
+        (rows, columns)
+        for rows in itertools.combinations(range(4), count)
+        for columns in itertools.permutations(range(4), count)
+    ]
+    least, most = min(np.mean(squared[c]) for c in chosen), max(np.mean(r[c]) for c in chosen)
+    np.testing.assert_allclose(repscope.soft_matching(x, y, mass=count / 4), math.sqrt(least), rtol=1e-9)
+    np.testing.assert_allclose(repscope.soft_matching(x, y, mass=count / 4, kind="correlation"), most, rtol=1e-9)
+
+
+def test_the_more_units_are_matched_the_worse_they_fit():
+    x, y = pair(20, 5, 7)
+    shares = np.linspace(0.05, 1.0, 20)
+    for kind, sign in (("distance", 1), ("correlation", -1)):
+        values = [sign * float(repscope.soft_matching(x, y, kind=kind, mass=share)) for share in shares]
+        assert np.all(np.diff(values) >= -1e-12)
+        np.testing.assert_allclose(values[-1], sign * repscope.soft_matching(x, y, kind=kind), rtol=1e-9)
+
+
+def test_units_without_a_counterpart_are_left_out():
+    x, rest = pair(20, 4, 4)
+    y = np.concatenate([x[:, ::-1], rest], axis=1)  # half of the units of y are those of x
+    assert repscope.soft_matching(x, y) > 0.5
+    assert repscope.soft_matching(x, y, mass=0.5) < 1e-12
+    np.testing.assert_allclose(repscope.soft_matching(x, y, mass=0.5, kind="correlation"), 1.0, rtol=1e-12)
+    assert repscope.soft_matching(x, y, mass=0.55) > 0.1
+    dead = np.concatenate([x[:, :1], np.zeros((20, 3))], axis=1)
+    np.testing.assert_allclose(repscope.soft_matching(dead, x, mass=0.25, kind="correlation"), 1.0, rtol=1e-12)
+    for share in (0.3, 1.0):
+        np.testing.assert_allclose(repscope.soft_matching(x[:, :1], 2 * x[:, :1], mass=share, kind="correlation"), 1.0)
+
+
+def test_a_part_is_no_metric_and_declared_so():
+    # Half of y is x, and half of it z, which have nothing in common.
+    basis = np.linalg.qr(centered(np.random.default_rng(3).normal(size=(20, 2))))[0]
+    x, y, z = basis[:, :1], basis, basis[:, 1:]
+    part = configure("soft_matching", mass=0.5)
+    assert not part.facts.metric
+    assert part(x, y) + part(y, z) < 1e-7
+    np.testing.assert_allclose(part(x, z), math.sqrt(2), rtol=1e-9)
+
+
+@pytest.mark.parametrize("mass", [0, -0.5, 1.01, float("nan"), True, "half"])
+def test_what_is_no_share_of_the_units(mass):
+    words = f"soft_matching: mass must be a share of the units above 0, at most 1, got {mass!r}"
+    with pytest.raises(InputError, match=re.escape(words)):
+        repscope.soft_matching(*pair(20, 4, 6), mass=mass)
 
 
 @pytest.mark.parametrize("sizes", [(20, 3, 3), (20, 2, 5), (20, 5, 2), (6, 1, 5)], ids=str)

@@ -46,19 +46,22 @@ def correlation_matching(x, y, *, assignment="hard"):
     return float(r.max(axis=1).mean() + r.max(axis=0).mean()) / 2
 
 
-def soft_matching(x, y, *, kind="distance"):
-    """The linear program over plans with row sums 1/p and column sums 1/q (Khosla & Williams 2024)."""
+def soft_matching(x, y, *, kind="distance", mass=1.0):
+    """The linear program over plans with row sums 1/p and column sums 1/q (Khosla & Williams 2024), or less."""
     if kind == "correlation":
-        return -least_cost(-correlations(x, y))
+        r = correlations(x, y)
+        return float(np.sum(best_plan(-r, mass) * r)) / mass
     x, y = centered(x), centered(y)
-    return math.sqrt(max(0.0, least_cost(np.array([[(a - b) @ (a - b) for b in y.T] for a in x.T]))))
+    cost = np.array([[(a - b) @ (a - b) for b in y.T] for a in x.T])
+    return math.sqrt(max(0.0, float(np.sum(best_plan(cost, mass) * cost)) / mass))
 
 
-def least_cost(cost):
-    """min Σ_ij P_ij cost_ij."""
+def best_plan(cost, mass):
+    """P (p, q) of least Σ_ij P_ij cost_ij."""
     p, q = cost.shape
-    leaving, arriving = np.kron(np.eye(p), np.ones((1, q))), np.kron(np.ones((1, p)), np.eye(q))
+    sides = np.concatenate([np.kron(np.eye(p), np.ones((1, q))), np.kron(np.ones((1, p)), np.eye(q))])
     sums = np.concatenate([np.full(p, 1 / p), np.full(q, 1 / q)])
-    found = linprog(cost.ravel(), A_eq=np.concatenate([leaving, arriving]), b_eq=sums)
+    total = {"A_eq": np.ones((1, p * q)), "b_eq": [mass], "A_ub": sides, "b_ub": sums}
+    found = linprog(cost.ravel(), **({"A_eq": sides, "b_eq": sums} if mass == 1 else total))
     assert found.success
-    return float(found.fun)
+    return found.x.reshape(p, q)

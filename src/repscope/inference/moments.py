@@ -177,7 +177,9 @@ def skewness(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Third
     if ratio.any() and ratio2.any():
         share = n / (n - 2) * np.outer(ratio, ratio2)
         variance += (n - 1) * share**2
-        third += 3 * share * np.outer(weighted, weighted2) * pairs**2 * (4 / pairs + 20 / triples + 52 / fours + 64 / fives)
+        third += (
+            3 * share * np.outer(weighted, weighted2) * pairs**2 * (4 / pairs + 20 / triples + 52 / fours + 64 / fives)
+        )
         third += 3 * share**2 * np.outer(products, products2) * pairs**2 * (2 / pairs + 4 / triples + 4 / fours)
         third += share**3 * np.outer(cubes, cubes2) * ((n - 1) * (n - 2) / n)
     found: Matrix = third / variance**1.5

@@ -188,11 +188,10 @@ def correlation_matching_facts(options: Mapping[str, Any]) -> Facts:
 
 
 def soft_matching_facts(options: Mapping[str, Any]) -> Facts:
-    kind = options["kind"]
-    transport.check_kind(kind)
-    if kind == "correlation":
+    transport.check_options(options["kind"], options["mass"])
+    if options["kind"] == "correlation":
         return _same("similarity", -1.0, 1.0, _UNITS | _SCALING)
-    return _same("distance", 0.0, math.inf, _UNITS, metric=True)
+    return _same("distance", 0.0, math.inf, _UNITS, metric=options["mass"] == 1)
 
 
 def dependence_facts(options: Mapping[str, Any]) -> Facts:
