@@ -36,6 +36,7 @@ from repscope.measures.aligned import aligned_cosine
 from repscope.measures.angular import angular_cka
 from repscope.measures.catalog import configure, measures, score
 from repscope.measures.cca import canonical_correlations, canonical_ridge, cca, pwcca, svcca
+from repscope.measures.choosing import Recommendation, Suggestion, recommend
 from repscope.measures.cka import cka
 from repscope.measures.crossnobis import crossnobis
 from repscope.measures.dependence import distance_correlation, rv2
@@ -86,9 +87,11 @@ __all__ = [
     "PermutationTest",
     "Polynomial",
     "RankWarning",
+    "Recommendation",
     "RepscopeError",
     "RepscopeWarning",
     "RequiredExamples",
+    "Suggestion",
     "accuracy_difference",
     "agreement",
     "aligned_cosine",
@@ -137,6 +140,7 @@ __all__ = [
     "procrustes",
     "pwcca",
     "rank_similarity",
+    "recommend",
     "representations",
     "required_examples",
     "rsa",

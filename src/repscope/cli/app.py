@@ -13,6 +13,7 @@ from repscope import __version__, _container
 from repscope.cli import comparing, studying
 from repscope.cli.options import BatchSize, ImageSize, Layers, Quiet, Reduce, Truncate, Verbose
 from repscope.cli.output import explained
+from repscope.errors import InputError
 from repscope.measures.catalog import CATALOG, configure
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -97,17 +98,45 @@ def _measures(
         str | None,
         typer.Argument(metavar="ID", help="One measure; without it, all.", autocompletion=lambda: list(CATALOG)),
     ] = None,
+    choose: Annotated[
+        bool, typer.Option("--choose", help="Recommend measures, with reasons, from the answers to three questions.")
+    ] = False,
+    invariance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MAPS",
+            help="What shall change nothing: permutation (of units), orthogonal, linear.",
+            autocompletion=lambda: ["permutation", "orthogonal", "linear"],
+        ),
+    ] = None,
+    examples: Annotated[int | None, typer.Option(metavar="N", help="Number of examples.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="P", help="Features of the wider layer.")] = None,
+    metric: Annotated[bool | None, typer.Option(help="Whether the triangle inequality must hold.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the measures: ranges, invariances, formulas, references."""
+    """List the measures: ranges, invariances, formulas, references; or choose among them."""
+    from repscope.cli.choosing import Answers, facts_of, lines_of, settle
     from repscope.cli.terminal import measure_facts, measure_lines, text_width
 
+    answers = Answers(invariance, examples, width, metric)
+    if choose:
+        if measure is not None:
+            raise InputError(f"measures: --choose must stand without an ID, got {measure!r}.")
+        found = settle(answers)
+        print(_as_json(facts_of(found)) if as_json else "\n".join(lines_of(found, text_width())))
+        return
+    if answers.given:
+        raise InputError(f"measures: --{next(iter(answers.given))} answers a question of --choose. Add --choose.")
     rows = [configure(measure).measure] if measure is not None else list(CATALOG.values())
     if as_json:
         listed = [measure_facts(row) for row in rows]
-        print(json.dumps(_container.portable(listed[0] if measure is not None else listed), allow_nan=False))
+        print(_as_json(listed[0] if measure is not None else listed))
         return
     print("\n\n".join("\n".join(measure_lines(row, text_width())) for row in rows))
+
+
+def _as_json(facts: Any) -> str:
+    return json.dumps(_container.portable(facts), allow_nan=False)
 
 
 @app.command("doctor")

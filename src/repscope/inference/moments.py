@@ -155,9 +155,9 @@ def directed_moments(x: DirectedSums, y: DirectedSums) -> tuple[Matrix, Matrix]:
 def skewness(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Thirds) -> Matrix:
     """Skewness (L, M) of ⟨A, PBPᵀ⟩ from third-order sums (L, 5) and (M, 5); exact where they are of all examples.
 
-    T − E T = Q + c S, with Q = Σ Ũ_ij Ṽ_π(i)π(j) of the U-centred matrices, S = Σ α_i β_π(i) of the diagonals less their
-    means, and c = n/(n − 2). In E Q³ the six indices coincide in eight ways; row sums of zero reduce all of them to
-    Σ ũ_ij³ and tr Ũ³, and those of E Q²S, E QS² and E S³ to one sum each.
+    T − E T = Q + c S, with Q = Σ Ũ_ij Ṽ_π(i)π(j) of the U-centred matrices, S = Σ α_i β_π(i) of the diagonals less
+    their means, and c = n/(n − 2). In E Q³ the six indices coincide in eight ways; row sums of zero reduce all of them
+    to Σ ũ_ij³ and tr Ũ³, and those of E Q²S, E QS² and E S³ to one sum each.
     """
     n = x.n
     if n < 6:

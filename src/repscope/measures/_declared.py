@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from repscope.measures import (
     cca,
+    chance,
     gulp,
     heat_trace,
     local_alignment,
@@ -23,7 +24,7 @@ from repscope.measures import (
 )
 from repscope.measures.kernels import Kernel, Polynomial, as_kernel, check_estimator
 from repscope.measures.kernels import minimum_examples as _minimum_examples
-from repscope.measures.measure import Facts, Invariance
+from repscope.measures.measure import Chance, Facts, Invariance
 
 _LINEAR = frozenset(Invariance)
 _ORTHOGONAL = frozenset({Invariance.PERMUTATION, Invariance.ORTHOGONAL})
@@ -42,9 +43,10 @@ def _same(
     metric: bool = False,
     minimum_examples: int = 2,
     metric_through: Literal["arccos", "square root"] | None = None,
+    chance: Chance | None = None,
 ) -> Facts:
     """Facts of a symmetric measure."""
-    return Facts(kind, (low, high), True, metric, invariances, invariances, minimum_examples, metric_through)
+    return Facts(kind, (low, high), True, metric, invariances, invariances, minimum_examples, metric_through, chance)
 
 
 def _kernel_invariances(kernel: Kernel) -> frozenset[Invariance]:
@@ -61,7 +63,7 @@ def ensd_facts(options: Mapping[str, Any]) -> Facts:
 
 
 def eigenspace_overlap_facts(options: Mapping[str, Any]) -> Facts:
-    return _same("similarity", 0.0, 1.0, _LINEAR)
+    return _same("similarity", 0.0, 1.0, _LINEAR, chance=chance.EIGENSPACES)
 
 
 def magnitude_facts(options: Mapping[str, Any]) -> Facts:
@@ -90,7 +92,8 @@ def hsic_facts(options: Mapping[str, Any]) -> Facts:
     estimator = check_estimator("hsic", options["estimator"])
     low = 0.0 if estimator == "biased" else -math.inf
     invariances = _kernel_invariances(as_kernel(options["kernel"], "hsic"))
-    return _same("similarity", low, math.inf, invariances, minimum_examples=_minimum_examples(estimator))
+    level = chance.NOTHING if estimator == "unbiased" else None
+    return _same("similarity", low, math.inf, invariances, minimum_examples=_minimum_examples(estimator), chance=level)
 
 
 def cka_facts(options: Mapping[str, Any]) -> Facts:
@@ -100,12 +103,13 @@ def cka_facts(options: Mapping[str, Any]) -> Facts:
     invariances = _kernel_invariances(kernel) | (_SCALING if scales_as_one else frozenset())
     low = 0.0 if estimator == "biased" else -1.0
     fewest = _minimum_examples(estimator)
-    return _same("similarity", low, 1.0, invariances, minimum_examples=fewest, metric_through="arccos")
+    level = chance.NOTHING if estimator == "unbiased" else chance.BIASED_CKA if kernel.name == "linear" else None
+    return _same("similarity", low, 1.0, invariances, minimum_examples=fewest, metric_through="arccos", chance=level)
 
 
 def cca_facts(options: Mapping[str, Any]) -> Facts:
     cca.check_summary("cca", options["summary"])
-    return _same("similarity", 0.0, 1.0, _LINEAR)
+    return _same("similarity", 0.0, 1.0, _LINEAR, chance=chance.CCA if options["summary"] == "r2" else None)
 
 
 def svcca_facts(options: Mapping[str, Any]) -> Facts:
@@ -137,7 +141,8 @@ def regression_facts(options: Mapping[str, Any]) -> Facts:
     fewest = regression.check_options(options)
     low = 0.0 if options["folds"] is None else -math.inf
     y = _SHAPE if options["regularization"] else _LINEAR
-    return Facts("similarity", (low, 1.0), False, False, _SHAPE, y, fewest)
+    level = chance.REGRESSION if options["folds"] is None and not options["regularization"] else None
+    return Facts("similarity", (low, 1.0), False, False, _SHAPE, y, fewest, chance=level)
 
 
 def gulp_facts(options: Mapping[str, Any]) -> Facts:
@@ -151,23 +156,24 @@ def procrustes_facts(options: Mapping[str, Any]) -> Facts:
     kind = options["kind"]
     shape.check_kind(kind)
     if kind == "cosine":
-        return _same("similarity", 0.0, 1.0, _SHAPE, metric_through="arccos")
+        return _same("similarity", 0.0, 1.0, _SHAPE, metric_through="arccos", chance=chance.PROCRUSTES)
     if kind == "squared":
         return _same("distance", 0.0, 2.0, _SHAPE, metric_through="square root")
     if kind == "distance":
         return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION, metric=True)
-    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
+    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True, chance=chance.PROCRUSTES_ANGLE)
 
 
 def shape_distance_facts(options: Mapping[str, Any]) -> Facts:
     alpha = options["alpha"]
     whitening.check_alpha(alpha)
     invariances = {0.0: _LINEAR, 1.0: _SHAPE}.get(alpha, _ORTHOGONAL | _TRANSLATION)
-    return _same("distance", 0.0, math.pi / 2, invariances, metric=True)
+    level = chance.PROCRUSTES_ANGLE if alpha == 1 else None
+    return _same("distance", 0.0, math.pi / 2, invariances, metric=True, chance=level)
 
 
 def angular_cka_facts(options: Mapping[str, Any]) -> Facts:
-    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True)
+    return _same("distance", 0.0, math.pi / 2, _SHAPE, metric=True, chance=chance.ANGULAR_CKA)
 
 
 def aligned_cosine_facts(options: Mapping[str, Any]) -> Facts:
@@ -199,7 +205,9 @@ def dependence_facts(options: Mapping[str, Any]) -> Facts:
     fewest = _minimum_examples(estimator)
     if estimator == "biased":  # the root of a cosine
         return _same("similarity", 0.0, 1.0, _SHAPE, minimum_examples=fewest)
-    return _same("similarity", -1.0, 1.0, _SHAPE, minimum_examples=fewest, metric_through="arccos")
+    return _same(
+        "similarity", -1.0, 1.0, _SHAPE, minimum_examples=fewest, metric_through="arccos", chance=chance.NOTHING
+    )
 
 
 def rv2_facts(options: Mapping[str, Any]) -> Facts:
@@ -217,14 +225,19 @@ def rsa_facts(options: Mapping[str, Any]) -> Facts:
     if rdm in ("mahalanobis", "crossnobis") and of_noise and options["noise"] == "diagonal":
         invariances -= {Invariance.ORTHOGONAL}
     through: Literal["arccos"] | None = None if options["compare"] in ("rho_a", "tau_a") else "arccos"  # no cosines
-    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=fewest, metric_through=through)
+    level = None if of_noise or options["compare"] in ("cosine", "cosine_cov") else chance.NOTHING
+    if rdm == "squared_euclidean" and options["compare"] == "cosine_cov" and not of_noise:
+        level = chance.BIASED_CKA
+    return _same("similarity", -1.0, 1.0, invariances, minimum_examples=fewest, metric_through=through, chance=level)
 
 
 def neighbor_facts(function: str) -> Callable[[Mapping[str, Any]], Facts]:
     def facts(options: Mapping[str, Any]) -> Facts:
         fewest = neighbors.check_options(function, options)
         translation = _TRANSLATION if options.get("metric") == "euclidean" else frozenset()
-        return _same("similarity", 0.0, 1.0, _ORTHOGONAL | _SCALING | translation, minimum_examples=fewest)
+        level = chance.neighbors(options["k"]) if function == "mutual_knn" else None
+        invariances = _ORTHOGONAL | _SCALING | translation
+        return _same("similarity", 0.0, 1.0, invariances, minimum_examples=fewest, chance=level)
 
     return facts
 

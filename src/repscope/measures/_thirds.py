@@ -33,8 +33,8 @@ def unknown_thirds() -> Thirds:
 def third_order(gram: npt.NDArray[np.float64]) -> Thirds:
     """Third-order sums of a Gram matrix (m, m), in any unit.
 
-    NaN for fewer than :data:`FEWEST_EXAMPLES` examples, and where the entries do not vary. Those with the diagonal are 0
-    where the diagonal does not vary, and without meaning for a matrix that was U-centred before.
+    NaN for fewer than :data:`FEWEST_EXAMPLES` examples, and where the entries do not vary. Those with the diagonal are
+    0 where the diagonal does not vary, and without meaning for a matrix that was U-centred before.
     """
     m = gram.shape[0]
     if m < FEWEST_EXAMPLES:

@@ -28,6 +28,28 @@ class Invariance(StrEnum):
 
 
 @dataclass(frozen=True)
+class Chance:
+    """What two unrelated layers score on average; held against draws of independent normal features by the tests.
+
+    Attributes:
+        formula: In n examples and widths p and q, as text.
+        level: The same as a function of (n, p, q).
+        of: Whether it is the score, or the cosine of a score that is an angle.
+        at_least: The formula is a lower bound.
+    """
+
+    formula: str
+    level: Callable[[int, int, int], float]
+    of: Literal["the score", "its cosine"] = "the score"
+    at_least: bool = False
+
+    @property
+    def text(self) -> str:
+        """In words, such as ``at least √(…) (its cosine)``."""
+        return f"{'at least ' * self.at_least}{self.formula}{f' ({self.of})' * (self.of != 'the score')}"
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is declared about a measure with given options, and held (or broken on a witness) by the tests.
 
@@ -40,6 +62,7 @@ class Facts:
         invariances_y: Transformations of the second argument that change nothing.
         minimum_examples: Smallest n that is accepted.
         metric_through: The function of the score that is a metric where the score itself is none, if there is one.
+        chance: What unrelated layers of independent features score, where a closed form is known.
     """
 
     kind: Literal["similarity", "distance"]
@@ -50,6 +73,7 @@ class Facts:
     invariances_y: frozenset[Invariance]
     minimum_examples: int
     metric_through: Literal["arccos", "square root"] | None = None
+    chance: Chance | None = None
 
     @property
     def metric_form(self) -> str | None:
