@@ -1,9 +1,10 @@
 """How long does the similarity of all pairs of layers of two networks take, beside other packages and the hardware?
 
-    python -m benchmarks.whole_models [--batch 256] [--batches 8] [--layers main|all]
+    python -m benchmarks.whole_models [--batch 256] [--batches 4] [--repeats 4] [--layers main|all]
 
 The activations of a ResNet-18 for CIFAR are recorded once and replayed through identity modules, so that the forward
-pass is not in the figures; with --forward it is. Every package computes the minibatch estimate of linear CKA on the
+pass is not in the figures; with --forward it is. Recorded activations fill memory, so a longer stream shows the same
+batches again, --repeats times in all. Every package computes the minibatch estimate of linear CKA on the
 same batches. Takes one to five minutes on two cores; see benchmarks/requirements.txt for the other packages.
 """
 
@@ -35,7 +36,7 @@ class Replay(nn.Module):
         self.register_buffer("device_of", torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for name, activation in zip(self.names, self.recorded[int(x[0, 0])].values(), strict=True):
+        for name, activation in zip(self.names, self.recorded[int(x[0, 0]) % len(self.recorded)].values(), strict=True):
             activation = getattr(self, name)(activation)
         return activation
 
@@ -127,12 +128,12 @@ def prepared(arguments: argparse.Namespace) -> tuple[dict[str, Callable[[], obje
     images = [torch.randn(b, 3, 32, 32, generator=generator) for _ in range(arguments.batches)]
     if arguments.forward:
         models: tuple[nn.Module, ...] = (resnet18(0).eval(), resnet18(1).eval())
-        names, batches = models[0].main_layers, images
+        names, batches = models[0].main_layers, images * arguments.repeats
         widths = [x[0].numel() for x in record(0, images[:1], "main")[0].values()]
     else:
         models = tuple(Replay(record(seed, images, arguments.layers)) for seed in (0, 1))
         names = models[0].names
-        batches = [torch.full((b, 1), float(i)) for i in range(len(images))]
+        batches = [torch.full((b, 1), float(i)) for i in range(len(images) * arguments.repeats)]
         widths = [x[0].numel() for x in models[0].recorded[0].values()]
     work = {k: v for k, v in sides(*models, names, batches).items() if k not in arguments.skip}
     return work, len(names), widths * 2, [b] * len(batches)
@@ -142,7 +143,7 @@ def prepared_side(name: str, threads: int, arguments: argparse.Namespace) -> Cal
     """The work of one package, in a process of its own; run on one batch before, so that what is loaded is loaded."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
-    small = argparse.Namespace(**{**vars(arguments), "batches": 1, "batch": 8})
+    small = argparse.Namespace(**{**vars(arguments), "batches": 1, "batch": 8, "repeats": 1})
     prepared(small)[0][name]()
     return prepared(arguments)[0][name]
 
@@ -151,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--batches", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=1, help="times that the batches are shown")
     parser.add_argument("--layers", choices=["main", "all"], default="main")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--forward", action="store_true", help="run the networks themselves instead of replaying them")

@@ -9,7 +9,7 @@ import numpy as np
 
 from repscope.errors import DiagnosticWarning
 from repscope.inference.diagnostics import LayerDiagnostics
-from repscope.inference.record import Floats
+from repscope.inference.passes import Floats
 from repscope.measures._messages import warn
 
 FIRST_COMPONENT = 0.8

@@ -20,7 +20,8 @@ from repscope.engine.threads import one_blas_thread
 from repscope.errors import InputError
 from repscope.inference.ledger import Ledger
 from repscope.inference.observer import Observer
-from repscope.inference.record import Floats, Integers, LayerRecord
+from repscope.inference.passes import Floats
+from repscope.inference.record import Integers, LayerRecord
 from repscope.inference.spectrum import Spectrum, halving_shift
 from repscope.measures._arrays import Array, check_representation
 
@@ -203,10 +204,10 @@ def massive_features(x: Array, *, threshold: float = MASSIVE) -> tuple[int, ...]
 def _massive(layer: LayerRecord) -> tuple[float | None, Integers]:
     """The farthest reach of a feature of this layer, and the features whose reach is massive."""
     shift = layer.shift.astype(np.float64)
-    sums, squares, highest, lowest = layer.columns
-    mean = sums / layer.gathered
-    deviations = np.sqrt(np.maximum(squares / layer.gathered - mean * mean, 0.0))
-    reach = _reach(mean + shift, deviations, highest + shift, lowest + shift)
+    columns = layer.columns
+    mean = columns.sums / columns.count
+    deviations = np.sqrt(np.maximum(columns.squares / columns.count - mean * mean, 0.0))
+    reach = _reach(mean + shift, deviations, columns.highest + shift, columns.lowest + shift)
     return (float(reach.max()) if np.isfinite(reach).all() else None), _beyond(reach, MASSIVE)
 
 

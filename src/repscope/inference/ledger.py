@@ -9,7 +9,8 @@ import numpy as np
 
 from repscope.engine.drift import DriftStatistic
 from repscope.inference.observer import Observer
-from repscope.inference.record import Floats, LayerRecord
+from repscope.inference.passes import Floats
+from repscope.inference.record import LayerRecord
 
 _BLANK = 1e-3
 """Standard deviation over an example's features, relative to that of the middle example, that counts as none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,11 +11,10 @@ import numpy.typing as npt
 
 from repscope.engine.partial import Arrays
 from repscope.engine.products import to_numpy
-from repscope.engine.threads import shifted_and_scaled
 from repscope.engine.tiles import typical_example
+from repscope.inference.passes import Columns, Floats, features_of, lengths_and_projections
 from repscope.measures._arrays import Array, squared_lengths
 
-Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
 
 FARTHEST = 32
@@ -61,8 +59,8 @@ class LayerRecord:
             features (N, 4) of the listed examples.
         far: Squared distance from the shift (k,) of the examples farthest from it, ``far_rows`` their rows and
             ``far_features`` their features or sketches.
-        columns: Count, and for each feature the sum, sum of squares, highest and lowest, less the shift, over the
-            examples that were sampled or farthest at some time.
+        columns: Sums and extremes of each feature, less the shift, over the examples that were sampled or farthest at
+            some time.
         constant: Indices of features that have had one value so far, and these values.
     """
 
@@ -74,9 +72,7 @@ class LayerRecord:
         self.ledger = np.empty((0, 4), np.float32)
         self.far, self.far_rows = np.empty(0), np.empty(0, np.int64)
         self.far_features = np.empty((0, f), np.float32)
-        self.columns = np.zeros((4, width))
-        self.columns[2], self.columns[3] = -math.inf, math.inf
-        self.gathered = 0
+        self.columns = Columns.empty(width)
         self.constant: Integers = np.empty(0, np.int64)
         self.constants: Floats = np.empty(0)
         self.axes: _Axes | None = None
@@ -119,12 +115,7 @@ class LayerRecord:
         if not gathered.size:
             self._new_far = np.zeros(self.far.size, bool)
             return
-        whole = gathered.size == x.shape[0]  # then nothing needs to be picked, and one copy is enough
-        rows = _numbers(x if whole else xp.take(x, xp.asarray(gathered, device=array_api_compat.device(x)), axis=0))
-        spare = None if whole else rows
-        rows = shifted_and_scaled(rows, self.axes.shift, 1.0, spare).astype(np.float32, copy=False)
-        self._add_columns(rows)
-        features = rows if not self.sketched_to else self._sketched(rows)
+        features = self._features(xp, x, gathered)
         self.sample = placed(self.sample, places, features[np.searchsorted(gathered, added)])
         self._add_far(lengths[outer], outer, features[np.searchsorted(gathered, outer)])
 
@@ -140,9 +131,13 @@ class LayerRecord:
         axes = self.axes
         assert axes is not None
         p, shift, mean = self.width, axes.shift[0].astype(np.float64), float(axes.shift.mean(dtype=np.float64))
-        y = x - axes.placed if axes.shifted else x
-        squares = to_numpy(squared_lengths(y))
-        ones, along, signs = to_numpy(y @ axes.directions).T
+        if isinstance(x, np.ndarray):
+            place = axes.placed if axes.shifted else None
+            squares, projections = lengths_and_projections(x, place, axes.directions)
+        else:
+            y = x - axes.placed if axes.shifted else x
+            squares, projections = to_numpy(squared_lengths(y)), to_numpy(y @ axes.directions)
+        ones, along, signs = projections.T
         if axes.shifted:
             lengths = squares
             # The features are y + shift; neither the mean of the shift nor that of y varies over the features.
@@ -172,13 +167,6 @@ class LayerRecord:
             self.far_features = self.far_features[kept]
         self._new_far = new
 
-    def _add_columns(self, rows: Floats) -> None:
-        self.gathered += len(rows)
-        self.columns[0] += rows.sum(axis=0)
-        self.columns[1] += np.einsum("ij,ij->j", rows, rows)
-        np.maximum(self.columns[2], rows.max(axis=0), out=self.columns[2])
-        np.minimum(self.columns[3], rows.min(axis=0), out=self.columns[3])
-
     def _look_for_constants(self, xp: Any, x: Array) -> None:
         if self.n == 0:
             few = x[:_FIRST, :]
@@ -191,23 +179,16 @@ class LayerRecord:
         kept = (_numbers(columns) == self.constants).all(axis=0)
         self.constant, self.constants = self.constant[kept], self.constants[kept]
 
-    def _sketched(self, rows: Floats) -> Floats:
-        """Two sketches (b, 2f) of features (b, p): each adds up, with random signs, every f-th of them.
-
-        Products of sketches are products of the features on average over the signs (Charikar et al. 2002), and those
-        of two independent sketches may be multiplied where squares of products are wanted.
-        """
-        f = self.sketched_to
-        sketch = np.zeros((len(rows), 2 * f), np.float32)
-        blocks = self.width // f
-        even = blocks * f
-        for half in (0, 1):
-            signs = self._signs(1 + half)
-            part = sketch[:, half * f : (half + 1) * f]
-            folded = rows[:, :even].reshape(len(rows), blocks, f)
-            np.einsum("ikj,kj->ij", folded, signs[:even].reshape(blocks, f), out=part)
-            part[:, : self.width - even] += rows[:, even:] * signs[even:]
-        return sketch
+    def _features(self, xp: Any, x: Array, gathered: Integers) -> Floats:
+        """Features or sketches (m, f) of these examples of the batch, less the shift; :attr:`columns` gains them."""
+        assert self.axes is not None
+        rows = None if gathered.size == x.shape[0] else gathered
+        if not isinstance(x, np.ndarray):
+            if rows is not None:
+                x = xp.take(x, xp.asarray(rows, device=array_api_compat.device(x)), axis=0)
+            x, rows = _numbers(x), None
+        signs = [self._signs(1), self._signs(2)] if self.sketched_to else []
+        return features_of(x, rows, self.axes.shift, self.columns, signs, self.sketched_to)
 
     # -- work that is divided ----------------------------------------------------------------------------------
 
@@ -215,8 +196,9 @@ class LayerRecord:
         """All of it as plain arrays."""
         if self.axes is None:
             return {"counts": np.zeros(2)}
+        c = self.columns
         return {
-            "counts": np.array([self.n, self.gathered]),
+            "counts": np.array([self.n, self.columns.count]),
             "shift": self.axes.shift,
             "shifted": np.array(self.axes.shifted),
             "sample": self.sample[:sampled],
@@ -224,18 +206,19 @@ class LayerRecord:
             "far": self.far,
             "far_rows": self.far_rows,
             "far_features": self.far_features,
-            "columns": self.columns,
+            "columns": np.stack([c.sums, c.squares, c.highest, c.lowest]),
             "constant": self.constant,
             "constants": self.constants,
         }
 
     def restore(self, arrays: Arrays) -> None:
         """Take over what :meth:`arrays` gave."""
-        self.n, self.gathered = (int(v) for v in arrays["counts"])
+        self.n, gathered = (int(v) for v in arrays["counts"])
         if self.n == 0:
             return
         self._set_axes(np, arrays["shift"], arrays["shift"], bool(arrays["shifted"]))
-        for name in ("sample", "ledger", "far", "far_rows", "far_features", "columns", "constant", "constants"):
+        self.columns = Columns(gathered, *arrays["columns"])
+        for name in ("sample", "ledger", "far", "far_rows", "far_features", "constant", "constants"):
             setattr(self, name, arrays[name])
         self._new_far = np.zeros(self.far.size, bool)
 
@@ -253,10 +236,7 @@ class LayerRecord:
         else:
             self.constant, self.constants = other.constant, other.constants
         self.n += other.n
-        self.gathered += other.gathered
-        self.columns[:2] += other.columns[:2]
-        np.maximum(self.columns[2], other.columns[2], out=self.columns[2])
-        np.minimum(self.columns[3], other.columns[3], out=self.columns[3])
+        self.columns.merge(other.columns)
         self.sample = placed(self.sample, places, other.sample[added])
         self.ledger = placed(self.ledger, lines, other.ledger[listed])
         self._add_far(other.far, other.far_rows, other.far_features)

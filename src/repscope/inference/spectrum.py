@@ -11,7 +11,8 @@ import numpy as np
 
 from repscope.engine.threads import one_blas_thread
 from repscope.inference.observer import FARTHEST_SHARE, SAMPLE, Observer
-from repscope.inference.record import FARTHEST, Floats, Integers, LayerRecord
+from repscope.inference.passes import Floats
+from repscope.inference.record import FARTHEST, Integers, LayerRecord
 from repscope.measures.kernels import center_gram, minimum_examples
 
 DOMINANCE = 0.5
