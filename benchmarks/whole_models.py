@@ -4,8 +4,9 @@
 
 The activations of a ResNet-18 for CIFAR are recorded once and replayed through identity modules, so that the forward
 pass is not in the figures; with --forward it is. Recorded activations fill memory, so a longer stream shows the same
-batches again, --repeats times in all. Every package computes the minibatch estimate of linear CKA on the
-same batches. Takes one to five minutes on two cores; see benchmarks/requirements.txt for the other packages.
+batches again, --repeats times in all. Every package computes the minibatch estimate of linear CKA on the same batches;
+what repscope's diagnostics of every layer cost is shown apart. Takes one to five minutes on two cores; see
+benchmarks/requirements.txt for the other packages.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 import repscope
+from benchmarks.diagnostics import blind
 from benchmarks.networks import resnet18
 from benchmarks.timing import in_turn, measured_apart, product_rate
 
@@ -63,11 +65,17 @@ def record(seed: int, images: list[torch.Tensor], which: str) -> list[dict[str, 
 
 def sides(a: nn.Module, b: nn.Module, names: list[str], batches: list[torch.Tensor]) -> dict[str, Callable[[], object]]:
     """One call per package, all on the same models, layers and batches."""
-    found: dict[str, Callable[[], object]] = {
-        "repscope": lambda: (
-            repscope.compare(a, b, data=batches, layers=names, pairs="batch", reduce="flatten", progress=False).values
-        )
-    }
+
+    def ours() -> object:
+        return repscope.compare(
+            a, b, data=batches, layers=names, pairs="batch", reduce="flatten", progress=False
+        ).values
+
+    def without_diagnostics() -> object:
+        with blind():
+            return ours()
+
+    found: dict[str, Callable[[], object]] = {"repscope": ours, "without diagnostics": without_diagnostics}
     pairs = [(batch, torch.zeros(len(batch))) for batch in batches]
     loader = torch.utils.data.DataLoader(_Same(pairs), batch_size=None)
     with contextlib.suppress(ImportError):
@@ -169,10 +177,11 @@ def main() -> None:
     ours = timings["repscope"].median
     for name, timing in timings.items():
         apart = measured_apart(prepared_side, (name, torch.get_num_threads(), arguments), seconds=60, mebibytes=16384)
-        print(f"{name:14} {timing}   {timing.median / ours:6.2f} × repscope   peak +{apart.mebibytes:.0f} MiB", end="")
+        print(f"{name:19} {timing}   {timing.median / ours:6.2f} × repscope   peak +{apart.mebibytes:.0f} MiB", end="")
         print(f" {apart.stopped}", flush=True)
     if not arguments.forward:
-        print(f"of the product's rate: {flops / rate / ours:.2f}")
+        for name in timings.keys() & {"repscope", "without diagnostics"}:
+            print(f"{name}: {flops / rate / timings[name].median:.2f} of the product's rate")
 
 
 if __name__ == "__main__":
