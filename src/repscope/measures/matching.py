@@ -7,6 +7,7 @@ the assignment problem, in double precision wherever the library has it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import array_api_compat
@@ -19,14 +20,17 @@ from repscope.measures._arrays import (
     center_and_scale,
     check_pair,
     detached,
+    differentiable,
     frobenius_squared,
     in_one_type,
     number,
+    squared_lengths,
     to_numpy,
     undefined,
     widest_float,
 )
 from repscope.measures._messages import check_choice
+from repscope.measures.shape import near_one
 
 PermutationKind: TypeAlias = Literal["angle", "distance"]
 Assignment: TypeAlias = Literal["hard", "soft"]
@@ -50,6 +54,17 @@ class Units:
     scale: float
     norm: Array
 
+    @cached_property
+    def squares(self) -> Array:
+        """Squared lengths (p,) of the units."""
+        return squared_lengths(self.features.T)
+
+    @cached_property
+    def directions(self) -> Array:
+        """Units over their lengths (n, p); those that are constant stay 0, and correlate with nothing."""
+        xp = array_api_compat.array_namespace(self.features)
+        return self.features / xp.sqrt(xp.where(self.squares > 0, self.squares, xp.ones_like(self.squares)))
+
 
 def prepare(x: Array) -> Units:
     """Centre the units of one checked representation (n, p)."""
@@ -64,7 +79,15 @@ def score_permutation(state_x: Units, state_y: Units, *, kind: PermutationKind =
         return nan
     xp = array_api_compat.array_namespace(state_x.features)
     x, y = in_one_type(xp, state_x.features, state_y.features)
-    rows, columns = best_pairs("permutation_procrustes", detached(x.T @ y))
+    products = x.T @ y
+    rows, columns = best_pairs("permutation_procrustes", detached(products))
+    cosine = xp.sum(entries(products, rows, columns)) / state_x.norm / state_y.norm
+    if not (differentiable(x) or differentiable(y)) and abs(number(cosine)) < near_one(xp, x.dtype):
+        if kind == "angle":
+            return xp.acos(cosine)
+        scale = max(state_x.scale, state_y.scale)
+        size_x, size_y = state_x.norm * (state_x.scale / scale), state_y.norm * (state_y.scale / scale)
+        return xp.sqrt((size_x - size_y) ** 2 + 2.0 * size_x * size_y * (1.0 - cosine)) * scale
     left_x, left_y = (_others(k, taken) for k, taken in ((x.shape[1], rows), (y.shape[1], columns)))
     # Units in the order of their matches; those of the wider side that are left over are matched with zeros.
     x, rest_x, y, rest_y = take_units(x, rows), take_units(x, left_x), take_units(y, columns), take_units(y, left_y)
@@ -111,6 +134,13 @@ def take_units(x: Array, columns: Indices) -> Array:
     return xp.take(x, xp.asarray(columns, device=array_api_compat.device(x)), axis=1)
 
 
+def entries(matrix: Array, rows: Indices, columns: Indices) -> Array:
+    """The entries of a matrix (p, q) at these places (k,)."""
+    xp = array_api_compat.array_namespace(matrix)
+    places = xp.asarray(rows * matrix.shape[1] + columns, device=array_api_compat.device(matrix))
+    return xp.take(xp.reshape(matrix, (-1,)), places)
+
+
 def nothing_varies(function: str, state_x: Units, state_y: Units) -> Array | None:
     """NaN, with a warning, where one of the layers is constant."""
     for name, state in (("x", state_x), ("y", state_y)):
@@ -124,19 +154,12 @@ def score_correlation(state_x: Units, state_y: Units, *, assignment: Assignment 
     if (nan := nothing_varies("correlation_matching", state_x, state_y)) is not None:
         return nan
     xp = array_api_compat.array_namespace(state_x.features)
-    x, y = in_one_type(xp, of_unit_length(state_x.features), of_unit_length(state_y.features))
+    x, y = in_one_type(xp, state_x.directions, state_y.directions)
     correlations = x.T @ y  # (p, q)
     if assignment == "soft":
         return (xp.mean(xp.max(correlations, axis=1)) + xp.mean(xp.max(correlations, axis=0))) / 2.0
     rows, columns = best_pairs("correlation_matching", detached(correlations))
-    return xp.sum(take_units(x, rows) * take_units(y, columns)) / len(rows)
-
-
-def of_unit_length(features: Array) -> Array:
-    """Centred features (n, p) over their lengths; those that are constant stay 0, and correlate with nothing."""
-    xp = array_api_compat.array_namespace(features)
-    squares = xp.sum(features * features, axis=0, keepdims=True)
-    return features / xp.sqrt(xp.where(squares > 0, squares, xp.ones_like(squares)))
+    return xp.sum(entries(correlations, rows, columns)) / len(rows)
 
 
 def check_kind(kind: str) -> None:

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from repscope.errors import InputError, MissingExtraError
-from repscope.measures._arrays import Array, check_pair, detached, in_one_type, squared_lengths, to_numpy
+from repscope.measures._arrays import Array, check_pair, detached, in_one_type, number, to_numpy
 from repscope.measures._messages import check_choice
 from repscope.measures.matching import (
     Indices,
     Units,
     best_pairs,
     check_widths,
+    entries,
     nothing_varies,
-    of_unit_length,
     prepare,
     take_units,
 )
@@ -33,16 +33,34 @@ def score(state_x: Units, state_y: Units, *, kind: SoftMatchingKind = "distance"
     if kind == "correlation":
         if (nan := nothing_varies("soft_matching", state_x, state_y)) is not None:
             return nan
-        x, y = in_one_type(xp, of_unit_length(state_x.features), of_unit_length(state_y.features))
-        rows, columns, moved = plan(detached(x.T @ y), mass)
-        return xp.sum(take_units(x, rows) * take_units(y, columns) * _like(moved, x))
+        x, y = in_one_type(xp, state_x.directions, state_y.directions)
+        correlations = x.T @ y
+        rows, columns, moved = plan(detached(correlations), mass)
+        return xp.sum(entries(correlations, rows, columns) * _like(moved, x))
     scale = max(state_x.scale, state_y.scale)
-    x, y = in_one_type(xp, state_x.features * (state_x.scale / scale), state_y.features * (state_y.scale / scale))
+    weight_x, weight_y = state_x.scale / scale, state_y.scale / scale
+    x, y = in_one_type(xp, state_x.features, state_y.features)
+    products = (weight_x * weight_y) * (x.T @ y)
+    squares_x, squares_y = in_one_type(xp, weight_x**2 * state_x.squares, weight_y**2 * state_y.squares)
     # Where what is moved into and out of each unit is fixed, the dearest products are the smallest squared distances.
-    gains = x.T @ y if mass == 1 else 2.0 * (x.T @ y) - squared_lengths(x.T)[:, None] - squared_lengths(y.T)[None, :]
+    gains = products if mass == 1 else 2.0 * products - squares_x[:, None] - squares_y[None, :]
     rows, columns, moved = plan(detached(gains), mass)
-    difference = take_units(x, rows) - take_units(y, columns)
-    return xp.sqrt(xp.sum(difference * difference * _like(moved, x))) * scale
+    shares = _like(moved, x)
+    lengths = xp.sum((_taken(squares_x, rows) + _taken(squares_y, columns)) * shares)
+    squared = lengths - 2.0 * xp.sum(entries(products, rows, columns) * shares)
+    if number(squared) < CLOSE * number(lengths):
+        difference = weight_x * take_units(x, rows) - weight_y * take_units(y, columns)
+        squared = xp.sum(difference * difference * shares)
+    return xp.sqrt(squared) * scale
+
+
+CLOSE = 1e-3
+"""Share of the units' squares below which their distances are taken from differences: no more digits are lost above."""
+
+
+def _taken(values: Array, places: Indices) -> Array:
+    xp = array_api_compat.array_namespace(values)
+    return xp.take(values, xp.asarray(places, device=array_api_compat.device(values)))
 
 
 def plan(benefit: Array, mass: float) -> tuple[Indices, Indices, npt.NDArray[np.float64]]:
