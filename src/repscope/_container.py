@@ -111,7 +111,7 @@ def write(
     header = {
         "format": name,
         "format_version": version,
-        "writer": _writer(),
+        "writer": writer(),
         "facts": facts,
         "arrays": list(arrays),
     }
@@ -223,7 +223,8 @@ def _member(name: str) -> zipfile.ZipInfo:
     return member
 
 
-def _writer() -> str:
+def writer() -> str:
+    """This version, as files name it."""
     try:
         return f"repscope {metadata.version('repscope')}"
     except metadata.PackageNotFoundError:  # run from a source tree that is not installed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from repscope._beside import beside_json
 from repscope._pairs import Floats, same_layers
 from repscope.comparison import Comparison
 from repscope.errors import InputError
@@ -72,6 +73,19 @@ class Baselines:
 
         ceiling = None if self.ceiling is None or self.ceiling_sd is None else (self.ceiling, self.ceiling_sd)
         return same_layer(self.comparison, ax, ceiling=ceiling, floors=self.floors, **options)
+
+    def to_json(self) -> str:
+        """Layers, scores, ceiling, floors and chance as strict JSON: NaN becomes null."""
+        found = {
+            "layers": list(self.layers),
+            "score": self.score.tolist(),
+            "ceiling": None if self.ceiling is None else self.ceiling.tolist(),
+            "ceiling_sd": None if self.ceiling_sd is None else self.ceiling_sd.tolist(),
+            "pairs": self.pairs,
+            "floors": {name: values.tolist() for name, values in self.floors.items()},
+            "chance": None if self.chance is None else self.chance.tolist(),
+        }
+        return beside_json(self.comparison, found)
 
     def __str__(self) -> str:
         columns: dict[str, Sequence[str]] = {"score": _numbers(self.score)}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from repscope._beside import beside_json
 from repscope._student import student_quantile, student_tails
 from repscope.comparison import CHANCE, Comparison
 from repscope.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,12 +31,14 @@ class Difference:
         standard_errors: Of the differences, by the paired jackknife; NaN where a score is undefined.
         replicates: Number of times that examples were left out.
         names: Of each pair of scores, both in words.
+        parts: The scores, and those that were taken from them.
     """
 
     values: Floats
     standard_errors: Floats
     replicates: int
     names: tuple[tuple[tuple[str, str], ...], ...]
+    parts: tuple[Comparison, Comparison]
 
     @property
     def p_values(self) -> Floats:
@@ -60,6 +67,75 @@ class Difference:
             raise InputError(f"Difference.interval: level must lie between 0 and 1, got {level!r}. 0.95 is usual.")
         width = student_quantile((1 + level) / 2, self.replicates - 1) * self.standard_errors
         return self.values - width, self.values + width
+
+    def to_comparison(self) -> Comparison:
+        """The differences as a :class:`Comparison`, whose plots and reports then show them.
+
+        Layers and models that differ between the scores are named as ``one − other``; ``p_values`` are those of no
+        difference, so that heat maps grey what chance explains.
+        """
+        one, other = self.parts
+        low, high = one.range
+
+        def named(name: str) -> tuple[str, ...]:
+            pairs = zip(getattr(one, name), getattr(other, name), strict=True)
+            return tuple(a if a == b else f"{a} − {b}" for a, b in pairs)
+
+        return replace(
+            one,
+            values=self.values,
+            standard_errors=self.standard_errors,
+            p_values=self.p_values,
+            null_mean=np.zeros_like(self.values),
+            null_sd=None,
+            calibrated=None,
+            replicates=None,
+            range=(low - high, high - low),
+            symmetric=False,
+            row_layers=named("row_layers"),
+            column_layers=named("column_layers"),
+            row_models=named("row_models"),
+            column_models=named("column_models"),
+        )
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw the differences: with 95 % intervals along the layers, or as a heat map of several layers by several.
+
+        Args:
+            ax: Where to draw; None makes a figure.
+            **options: Of :func:`repscope.plot.curve`, or of :func:`repscope.plot.heatmap`, where blue is less than 0,
+                red more, and differences that chance explains are greyed.
+        """
+        from repscope.plot import curve, heatmap
+
+        shown = self.to_comparison()
+        if min(self.values.shape) > 1:
+            largest = float(np.nanmax(np.abs(self.values), initial=0.0)) or 1.0
+            return heatmap(shown, ax, **{"cmap": "RdBu_r", "limits": (-largest, largest), **options})
+        low, high = self.interval()
+        layers = shown.row_layers if self.values.shape[1] == 1 else shown.column_layers
+        ax = curve(self.values.ravel(), ax, errors=((high - low) / 2).ravel(), **{"marker": "o", **options})
+        ax.axhline(0.0, color="0.5", linewidth=0.6)
+        ax.set_xticks(range(1, len(layers) + 1), layers, rotation=90 if len(layers) > 3 else 0)
+        ax.set_title(shown.title, fontsize="medium")
+        return ax
+
+    def to_json(self) -> str:
+        """Differences, standard errors, 95 % intervals and p-values as strict JSON: NaN becomes null."""
+        shown, (low, high) = self.to_comparison(), self.interval()
+        found = {
+            "rows": list(shown.row_layers),
+            "columns": list(shown.column_layers),
+            "row_models": list(shown.row_models),
+            "column_models": list(shown.column_models),
+            "differences": self.values.tolist(),
+            "standard_errors": self.standard_errors.tolist(),
+            "low": low.tolist(),
+            "high": high.tolist(),
+            "p_values": self.p_values.tolist(),
+            "replicates": self.replicates,
+        }
+        return beside_json(self.parts[0], found)
 
     def __str__(self) -> str:
         p_values, (low, high) = self.p_values, self.interval()
@@ -132,6 +208,7 @@ def difference(one: Comparison, other: Comparison) -> Difference:
         standard_errors=np.where(errors <= rounding, 0.0, errors),
         replicates=g,
         names=tuple(tuple(zip(*both, strict=True)) for both in zip(_names(one), _names(other), strict=True)),
+        parts=(one, other),
     )
 
 

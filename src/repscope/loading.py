@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from string import ascii_lowercase
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -151,7 +152,7 @@ def load_object(spec: str, argument: str) -> Any:
 
 
 def model_names(specs: Iterable[str], weights: Iterable[str | None]) -> list[str]:
-    """What two models (or one) are called in the result: by their names, else by their weights, else a and b."""
+    """What models are called in the result: by their names, else by their weights, else by letters."""
     names = [_own_name(spec) for spec in specs]
     if len(set(names)) == len(names):
         return names
@@ -159,7 +160,7 @@ def model_names(specs: Iterable[str], weights: Iterable[str | None]) -> list[str
     named = [f"{name} {file}".strip() for name, file in zip(names, files, strict=True)]
     if len(set(named)) == len(named):
         return named
-    return [f"{name} {letter}" for name, letter in zip(names, "ab", strict=False)]
+    return [f"{name} {letter}" for name, letter in zip(names, ascii_lowercase, strict=False)]
 
 
 def _own_name(spec: str) -> str:

@@ -22,6 +22,9 @@ def first():
 
 def second():
     return network(1)
+
+def third():
+    return network(2)
 """
 """The file models.py that commands name."""
 
@@ -48,6 +51,6 @@ def fill(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     (folder / "models.py").write_text(MODELS)
     np.savez(folder / "images.npz", images=rng.standard_normal((40, 8)).astype("float32"))
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         np.savez(folder / f"{name}.npz", early=rng.standard_normal((40, 6)), late=rng.standard_normal((40, 3)))
     return folder

@@ -136,6 +136,35 @@ def test_a_difference_reads_as_a_sentence():
     assert str(difference(result, result)) == "None of 9 differences is beyond chance (p ≤ 0.05); from 0 to 0."
 
 
+def test_differences_are_a_comparison_of_their_own():
+    result = repscope.compare(layers_of(40), replicates=True)
+    found = difference(result.select(rows=["narrow", "wide"]), result.select(rows=["middling", "wide"]))
+    shown = found.to_comparison()
+    assert shown.row_layers == ("narrow − middling", "wide")
+    assert shown.column_layers == result.column_layers
+    np.testing.assert_array_equal(shown.values, found.values)
+    np.testing.assert_array_equal(shown.p_values, found.p_values)
+    np.testing.assert_array_equal(shown.within_chance, found.p_values > 0.05)
+    assert shown.range[0] == -shown.range[1]
+
+
+def test_differences_are_drawn_as_a_map_or_along_the_layers():
+    pytest.importorskip("matplotlib")
+    result = repscope.compare(layers_of(40), replicates=True)
+    table = difference(result.select(rows=["narrow", "wide"]), result.select(rows=["middling", "wide"]))
+    image = table.plot().images[0]
+    np.testing.assert_array_equal(image.get_array(), table.values)
+    low, high = image.get_clim()
+    assert low == -high == -np.abs(table.values).max()
+    row = difference(result.select(rows="narrow"), result.select(rows="middling"))
+    ax = row.plot()
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), row.values[0])
+    (band,) = ax.collections
+    ends = band.get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([ends.min(), ends.max()], [row.interval()[0].min(), row.interval()[1].max()])
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(result.column_layers)
+
+
 def test_replicates_come_back_from_a_file_and_go_with_parts(tmp_path):
     result = repscope.compare(layers_of(30), replicates=True)
     loaded = repscope.load(result.save(tmp_path / "result.npz"))

@@ -1,4 +1,4 @@
-"""The front door: ``repscope compare``, ``capture``, ``measures``, ``report``, ``demo`` and ``reproduce``.
+"""The front door: ``repscope compare``, ``baselines``, ``difference``, ``capture``, ``measures``, ``report`` and more.
 
 Exit codes: 0 done; 1 an unexpected exception, with its traceback, or a reader of stdout that is gone; 2 wrong usage or
 bad input, with one line on stderr; 130 interrupted, with nothing half-written. Results go to stdout, everything else

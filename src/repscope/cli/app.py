@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from repscope import __version__, _container
-from repscope.cli import comparing, studying
+from repscope.cli import comparing, standing, studying
 from repscope.cli.options import BatchSize, ImageSize, Layers, Quiet, Reduce, Truncate, Verbose
 from repscope.cli.output import explained
 from repscope.errors import InputError
@@ -41,6 +41,8 @@ def _repscope(
 
 app.command("compare")(comparing.compare)
 app.command("merge")(comparing.merge)
+app.command("baselines")(standing.baselines_command)
+app.command("difference")(standing.difference_command)
 
 
 @app.command("capture")

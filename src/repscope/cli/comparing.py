@@ -10,11 +10,17 @@ import typer
 
 from repscope.cli.arguments import parse_kernel, parse_options, parse_shard
 from repscope.cli.options import (
+    AsJson,
     BatchSize,
+    Data,
+    Device,
     Estimator,
     Html,
     ImageSize,
+    Kernel,
     Layers,
+    MeasureOption,
+    Memory,
     Output,
     Pairs,
     Precision,
@@ -22,6 +28,8 @@ from repscope.cli.options import (
     Reduce,
     Truncate,
     Verbose,
+    WeightsA,
+    WeightsB,
 )
 from repscope.cli.output import deliver, explained, print_all
 from repscope.comparison import load
@@ -33,12 +41,7 @@ def compare(
     context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
     b: Annotated[str | None, typer.Argument(metavar="B", help="The second; without it, within A.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA", help="What models run on: digits, a folder of images, text:FILE, .npz, x.py:name."
-        ),
-    ] = None,
+    data: Data = None,
     layers: Layers = None,
     layers_b: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")] = None,
     measure: Annotated[
@@ -49,24 +52,18 @@ def compare(
             autocompletion=lambda: list(CATALOG),
         ),
     ] = None,
-    kernel: Annotated[
-        str, typer.Option(metavar="KERNEL", help="Of cka and hsic: linear, cosine, rbf:0.4, laplace:1, polynomial:3.")
-    ] = "linear",
+    kernel: Kernel = "linear",
     estimator: Annotated[Estimator, typer.Option(help="Of cka and hsic.")] = Estimator.UNBIASED,
     pairs: Annotated[Pairs, typer.Option(help="Pairs of examples: all is exact, batch estimates.")] = Pairs.AUTO,
     reduce: Reduce = "auto",
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a measure, e.g. summary=mean; may be repeated.")
-    ] = None,
+    option: MeasureOption = None,
     batch_size: BatchSize = 256,
-    memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Budget, e.g. 4GB.  [default: half of what is free]")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(metavar="FILE", help="Of A: .safetensors, .pt or .pth.")] = None,
-    weights_b: Annotated[str | None, typer.Option(metavar="FILE", help="Of B.")] = None,
+    memory: Memory = None,
+    weights: WeightsA = None,
+    weights_b: WeightsB = None,
     image_size: ImageSize = None,
     truncate: Truncate = False,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")] = None,
+    device: Device = None,
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Of what is drawn: weights (of B: N + 1), data, samples.")
     ] = 0,
@@ -96,7 +93,7 @@ def compare(
         typer.Option(min=19, metavar="N", help="Test any measure by N permutations of the examples, in memory."),
     ] = None,
     html: Html = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -187,7 +184,7 @@ def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="All shares of one comparison.")],
     output: Output = None,
     html: Html = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

@@ -19,6 +19,7 @@ from repscope.comparison import Comparison, load
 from repscope.errors import FileFormatError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 HEATMAP, NUMBERS = "heatmap.png", "comparison.json"
@@ -35,26 +36,31 @@ def comparison_file(measure: str, *, alone: bool) -> str:
 
 
 def check_folder(folder: Path, measures: Sequence[str]) -> None:
-    """Refuse a folder that cannot take the results, before anything is computed.
+    """Refuse a folder that cannot take the results of ``compare``, before anything is computed; errors as below."""
+    names = [comparison_file(measure, alone=len(measures) == 1) for measure in measures]
+    check_names(folder, [*names, NUMBERS, HEATMAP])
+
+
+def check_names(folder: Path, names: Sequence[str], command: str = "compare") -> None:
+    """Refuse a folder that cannot take files of these names, the picture last, before anything is computed.
 
     Raises:
         InputError: It is a file, cannot be written to, or holds files of those names that repscope did not write.
-        MissingExtraError: Matplotlib, for the heat map, is not installed.
+        MissingExtraError: Matplotlib, for the picture, is not installed.
     """
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        raise MissingExtraError("Writing heatmap.png with -o", "matplotlib", "plot")
+        raise MissingExtraError(f"Writing {names[-1]} with -o", "matplotlib", "plot")
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not existing.is_dir():
-        raise InputError(f"compare: -o must be a folder, got '{folder}': '{existing}' is a file.")
+        raise InputError(f"{command}: -o must be a folder, got '{folder}': '{existing}' is a file.")
     if not os.access(existing, os.W_OK):
-        raise InputError(f"compare: -o must be a folder that can be written to, got '{folder}'.")
-    names = [comparison_file(measure, alone=len(measures) == 1) for measure in measures]
-    for name in [*names, HEATMAP, NUMBERS]:
+        raise InputError(f"{command}: -o must be a folder that can be written to, got '{folder}'.")
+    for name in names:
         if os.path.lexists(folder / name) and not _written_here(folder / name):
             raise InputError(
-                f"compare: -o must not hold files of others under the names of the results, got '{folder / name}', "
+                f"{command}: -o must not hold files of others under the names of the results, got '{folder / name}', "
                 "which repscope did not write. Choose another folder, or move the file."
             )
 
@@ -74,6 +80,25 @@ def write_results(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]
         (stage / NUMBERS).write_text(as_json(comparisons) + "\n", encoding="utf-8")
         _draw(comparisons).savefig(stage / HEATMAP, dpi=150, metadata={"Software": f"repscope {__version__}"})
     return [folder / name for name in [*names, NUMBERS, HEATMAP]]
+
+
+def beside_names(name: str) -> list[str]:
+    """The files of a command that puts something beside scores: the scores, and that as numbers and as a picture."""
+    return [comparison_file("", alone=True), f"{name}.json", f"{name}.png"]
+
+
+def write_beside(folder: Path, name: str, comparison: Comparison, numbers: str, axes: Axes) -> list[Path]:
+    """Write the files that :func:`beside_names` names."""
+    from repscope import __version__
+
+    scores, text, picture = beside_names(name)
+    with _staged(folder) as stage:
+        comparison.save(stage / scores)
+        (stage / text).write_text(numbers + "\n", encoding="utf-8")
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.savefig(stage / picture, dpi=150, metadata={"Software": f"repscope {__version__}"})
+    return [folder / file for file in (scores, text, picture)]
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -151,7 +176,8 @@ def _written_here(path: Path) -> bool:
                 return _SOFTWARE in file.read(4096)
         content = json.loads(path.read_text(encoding="utf-8"))
         first = content[0] if isinstance(content, list) and content else content
-        return isinstance(first, dict) and {"measure", "values", "row_layers", "conventions"} <= first.keys()
+        known = {"measure", "values", "row_layers", "conventions"}, {"measure", "writer", "conventions"}
+        return isinstance(first, dict) and any(keys <= first.keys() for keys in known)
     except (OSError, ValueError, FileFormatError):
         return False
 

@@ -58,3 +58,18 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="DIR", help="Write comparison.npz, comparison.json and heatmap.png."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Examples in a batch.")]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="What models run on: digits, a folder of images, text:FILE, .npz, x.py:name."),
+]
+Kernel = Annotated[
+    str, typer.Option(metavar="KERNEL", help="Of cka and hsic: linear, cosine, rbf:0.4, laplace:1, polynomial:3.")
+]
+MeasureOption = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a measure, e.g. summary=mean; may be repeated.")
+]
+Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Budget, e.g. 4GB.  [default: half of what is free]")]
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")]
+WeightsA = Annotated[str | None, typer.Option("--weights", metavar="FILE", help="Of A: .safetensors, .pt or .pth.")]
+WeightsB = Annotated[str | None, typer.Option("--weights-b", metavar="FILE", help="Of B.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -58,7 +58,7 @@ class Request:
         with self._loaded() as (arguments, names, renamed):
             comparisons = list(compare(**arguments, **{"measure": ["cka"], **settings}).values())
             if names:
-                comparisons = [_renamed(comparison, names, renamed) for comparison in comparisons]
+                comparisons = [with_names(comparison, names, renamed) for comparison in comparisons]
         return comparisons
 
     def test(self, settings: Mapping[str, Any], permutations: int) -> list[Comparison]:
@@ -72,7 +72,7 @@ class Request:
                 details = {**test.comparison.details, "best_matches": [asdict(match) for match in matches]}
                 found.append(replace(test.comparison, details=details))
             if names:
-                found = [_renamed(comparison, names, renamed) for comparison in found]
+                found = [with_names(comparison, names, renamed) for comparison in found]
         return found
 
     def plan(self, settings: Mapping[str, Any]) -> Plan:
@@ -148,7 +148,7 @@ class Request:
         return models
 
 
-def _renamed(comparison: Comparison, names: list[str], renamed: dict[str, str]) -> Comparison:
+def with_names(comparison: Comparison, names: list[str], renamed: dict[str, str]) -> Comparison:
     """The comparison with the user's names of the models in place of their classes; notes what became what."""
     old = (comparison.row_models[0], comparison.column_models[0])
     new = (names[0], names[-1])
