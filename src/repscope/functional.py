@@ -99,7 +99,7 @@ def jensen_shannon_divergence(x: Array, y: Array, *, logits: bool = False) -> Ar
 def accuracy_difference(x: Array, y: Array, labels: Array) -> Array:
     """Difference of two networks' accuracies.
 
-    | (1/n) Σ_i [argmax x_i = l_i] − (1/n) Σ_i [argmax y_i = l_i] |. Networks of equal accuracy may disagree on most
+    abs((1/n) Σ_i [argmax x_i = l_i] − (1/n) Σ_i [argmax y_i = l_i]). Networks of equal accuracy may disagree on most
     examples: see :func:`disagreement`.
 
     Range: [0, 1]. Symmetric. Not a metric, for 0 does not mean equal.

@@ -76,7 +76,7 @@ def score_concentricity(state_x: Statistic, state_y: Statistic) -> Array:
 def magnitude_difference(x: Array, y: Array) -> Array:
     """Difference of the lengths of the mean examples.
 
-    | ‖x̄‖ − ‖ȳ‖ |, of features as they are, as in ReSi.
+    abs(‖x̄‖ − ‖ȳ‖), of features as they are, as in ReSi.
 
     Range: [0, ∞), in units of the features. Invariances: orthogonal maps. Symmetric. Not a metric, for 0 does not mean
     equal. **The examples need not be paired**: there is no chance level, as no permutation changes the value.
@@ -106,7 +106,7 @@ def magnitude_difference(x: Array, y: Array) -> Array:
 def concentricity_difference(x: Array, y: Array) -> Array:
     """Difference of how far the examples point one way: the mean cosine with the mean example.
 
-    | (1/n) Σ_i cos(x_i, x̄) − (1/n) Σ_i cos(y_i, ȳ) |, of features as they are, as in ReSi.
+    abs((1/n) Σ_i cos(x_i, x̄) − (1/n) Σ_i cos(y_i, ȳ)), of features as they are, as in ReSi.
 
     Range: [0, 2]. Invariances: orthogonal maps and isotropic scaling. Symmetric. Not a metric, for 0 does not mean
     equal. **The examples need not be paired**: there is no chance level, as no permutation changes the value.
@@ -137,7 +137,7 @@ def concentricity_difference(x: Array, y: Array) -> Array:
 def uniformity_difference(x: Array, y: Array) -> Array:
     """Difference of how evenly the examples are spread: the log of their mean Gaussian potential.
 
-    | u(X) − u(Y) | with u(X) = ln((1/n²) Σ_ij exp(−2‖x_i − x_j‖²)) over all pairs, i = j among them, of features as
+    abs(u(X) − u(Y)) with u(X) = ln((1/n²) Σ_ij exp(−2‖x_i − x_j‖²)) over all pairs, i = j among them, of features as
     they are, as in ReSi. Wang & Isola 2020 define it for examples of unit length and pairs i ≠ j.
 
     Range: [0, ∞), at most ln n, for u is from −ln n to 0. Invariances: orthogonal maps and translation. Symmetric. Not
