@@ -107,7 +107,7 @@ def svcca_by_covariance(x: Matrix, y: Matrix) -> float:
 
 def pwcca_by_covariance(x: Matrix, y: Matrix) -> float:
     root, product = whitened_product(x, y)
-    left, rho, _ = np.linalg.svd(product)
+    left, rho, _ = np.linalg.svd(product, full_matrices=False)
     weights = np.abs((centered(x) @ (root @ left)).T @ centered(x)).sum(axis=1)
     return float(np.sum(weights * rho) / np.sum(weights))
 

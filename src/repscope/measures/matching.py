@@ -1,7 +1,7 @@
 """Matching unit to unit: what two representations share in the axes that they happen to have.
 
-Rotations, to which most other measures are blind, change these values. The assignments are exact, by scipy's solver of
-the assignment problem, in double precision wherever the library has it.
+Rotations, to which most other measures are blind, change these values. The assignments are exact for the products of
+units that are computed, in the type of the features, by scipy's solver of the assignment problem.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from repscope.measures._arrays import (
     squared_lengths,
     to_numpy,
     undefined,
-    widest_float,
 )
 from repscope.measures._messages import check_choice
 from repscope.measures.shape import near_one
@@ -45,7 +44,7 @@ class Units:
     """The units of one layer.
 
     Attributes:
-        features: Centred features (n, p) over ``scale``, in the widest float.
+        features: Centred features (n, p) over ``scale``.
         scale: A power of two near the largest entry, in units of x.
         norm: ‖features‖_F.
     """
@@ -69,7 +68,7 @@ class Units:
 def prepare(x: Array) -> Units:
     """Centre the units of one checked representation (n, p)."""
     xp = array_api_compat.array_namespace(x)
-    features, scale = center_and_scale(xp, xp.astype(x, widest_float(xp, x), copy=False))
+    features, scale = center_and_scale(xp, x)
     return Units(features, scale, xp.sqrt(frobenius_squared(xp, features)))
 
 

@@ -23,6 +23,7 @@ from repscope.measures.matching import (
     prepare,
     take_units,
 )
+from repscope.measures.shape import near_one
 
 SoftMatchingKind: TypeAlias = Literal["distance", "correlation"]
 
@@ -48,14 +49,10 @@ def score(state_x: Units, state_y: Units, *, kind: SoftMatchingKind = "distance"
     shares = _like(moved, x)
     lengths = xp.sum((_taken(squares_x, rows) + _taken(squares_y, columns)) * shares)
     squared = lengths - 2.0 * xp.sum(entries(products, rows, columns) * shares)
-    if number(squared) < CLOSE * number(lengths):
+    if number(squared) < (1.0 - near_one(xp, x.dtype)) * number(lengths):  # the difference would lose digits
         difference = weight_x * take_units(x, rows) - weight_y * take_units(y, columns)
         squared = xp.sum(difference * difference * shares)
     return xp.sqrt(squared) * scale
-
-
-CLOSE = 1e-3
-"""Share of the units' squares below which their distances are taken from differences: no more digits are lost above."""
 
 
 def _taken(values: Array, places: Indices) -> Array:
