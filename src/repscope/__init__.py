@@ -52,6 +52,7 @@ from repscope.measures.regression import linear_regression
 from repscope.measures.rsa import rsa
 from repscope.measures.shape import procrustes
 from repscope.measures.shared_dimensions import eigenspace_overlap, ensd
+from repscope.measures.stochastic import gaussian_shape_distance, stochastic_shape_distance
 from repscope.measures.topology import rtd
 from repscope.measures.transport import soft_matching
 from repscope.measures.whitening import shape_distance
@@ -120,6 +121,7 @@ __all__ = [
     "distance_correlation",
     "eigenspace_overlap",
     "ensd",
+    "gaussian_shape_distance",
     "gulp",
     "hsic",
     "imd",
@@ -150,6 +152,7 @@ __all__ = [
     "second_order_cosine",
     "shape_distance",
     "soft_matching",
+    "stochastic_shape_distance",
     "svcca",
     "uniformity_difference",
 ]

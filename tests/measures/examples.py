@@ -23,8 +23,9 @@ CCA_LIKE = ("cca", "svcca", "pwcca", "linear_regression", "canonical_ridge", "gu
 
 
 def needs_many_examples(measure: ConfiguredMeasure) -> bool:
-    """Whether nothing is left to compare where features outnumber the examples."""
-    return measure.id in CCA_LIKE or measure.options.get("alpha") == 0
+    """Whether nothing is left to compare, or too many optima, where features outnumber the examples."""
+    few_repeats = measure.id == "stochastic_shape_distance" and measure.options["repeats"] > 1
+    return measure.id in CCA_LIKE or measure.options.get("alpha") == 0 or few_repeats
 
 
 def fitting(measure: ConfiguredMeasure, n: int) -> int:

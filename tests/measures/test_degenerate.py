@@ -20,6 +20,7 @@ WITHOUT_RATIO = (
     "procrustes(kind='distance')",
     "permutation_procrustes(kind='distance')",
     "soft_matching",
+    "stochastic_shape_distance",
     "magnitude_difference",
     "concentricity_difference",
     "uniformity_difference",

@@ -19,6 +19,7 @@ from tests.reference import (
     rsa,
     shape,
     shared_dimensions,
+    stochastic,
     topology,
     whitening,
 )
@@ -32,6 +33,7 @@ REFERENCES: Mapping[str, Callable[..., float]] = {
     "linear_regression": regression.linear_regression,
     "procrustes": shape.procrustes,
     "shape_distance": whitening.shape_distance,
+    "stochastic_shape_distance": stochastic.stochastic_shape_distance,
     "angular_cka": angular.angular_cka,
     "aligned_cosine": aligned.aligned_cosine,
     "permutation_procrustes": matching.permutation_procrustes,

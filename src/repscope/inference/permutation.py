@@ -27,6 +27,7 @@ from repscope.measures.measure import ConfiguredMeasure, Unpaired
 from repscope.measures.neighbors import Neighborhoods
 from repscope.measures.regression import RegressionState
 from repscope.measures.shape import ProcrustesState
+from repscope.measures.stochastic import StochasticState
 from repscope.measures.topology import Samples
 
 Orders = npt.NDArray[np.intp]
@@ -149,6 +150,10 @@ def permuted(state: Any, order: npt.NDArray[np.intp]) -> Any:
         return replace(state, features=features, squares=squares, gram=None if gram is None else _taken(gram.T, order))
     if isinstance(state, Unpaired):
         return state
+    if isinstance(state, StochasticState):
+        repeats = len(order) // state.means.shape[0]
+        examples = order[::repeats] // repeats
+        return replace(state, means=_taken(state.means, examples), deviations=_taken(state.deviations, examples))
     if isinstance(state, Samples) and state.whole:
         return replace(state, distances=tuple(matrix[np.ix_(order, order)] for matrix in state.distances))
     if isinstance(state, Neighborhoods):

@@ -18,6 +18,7 @@ from repscope.measures import (
     regression,
     rsa,
     shape,
+    stochastic,
     topology,
     transport,
     whitening,
@@ -170,6 +171,13 @@ def shape_distance_facts(options: Mapping[str, Any]) -> Facts:
     invariances = {0.0: _LINEAR, 1.0: _SHAPE}.get(alpha, _ORTHOGONAL | _TRANSLATION)
     level = chance.PROCRUSTES_ANGLE if alpha == 1 else None
     return _same("distance", 0.0, math.pi / 2, invariances, metric=True, chance=level)
+
+
+def stochastic_facts(options: Mapping[str, Any]) -> Facts:
+    repeats, alpha = options["repeats"], options["alpha"]
+    fewest = stochastic.check_options(repeats, alpha, options["starts"])
+    exact = alpha == 2 or (repeats == 1 and alpha > 0)  # elsewhere the best rotation that is found
+    return _same("distance", 0.0, math.inf, _ORTHOGONAL | _TRANSLATION, metric=exact, minimum_examples=fewest)
 
 
 def angular_cka_facts(options: Mapping[str, Any]) -> Facts:

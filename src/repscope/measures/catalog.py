@@ -25,6 +25,7 @@ from repscope.measures import (
     rsa,
     shape,
     shared_dimensions,
+    stochastic,
     transport,
     whitening,
 )
@@ -156,6 +157,20 @@ CATALOG: Mapping[str, Measure] = {
             variants=({}, {"alpha": 0.5}, {"alpha": 0.0}),
             cost="as procrustes at α = 1, as cca below",
             references=("Williams et al. 2021",),
+        ),
+        Measure(
+            id="stochastic_shape_distance",
+            title="Stochastic shape distance",
+            formula="min over rotations Q of ((1/n) Σ_i α‖μ_i − Qν_i‖² + (2−α)B²(S_i, QT_iQᵀ))^½, B of Bures",
+            function=stochastic.stochastic_shape_distance,
+            prepare=stochastic.prepare,
+            score=stochastic.score,
+            prepare_options={"repeats": 1},
+            score_options={"alpha": 1.0, "starts": 32},
+            facts=declared.stochastic_facts,
+            variants=({}, {"repeats": 5, "alpha": 1.8, "starts": 12}, {"repeats": 5, "alpha": 2.0}),
+            cost="for each of some hundred steps a pair, npqr + nr³ multiplications and an SVD of p × q",
+            references=("Duong et al. 2023", "Williams et al. 2021"),
         ),
         Measure(
             id="angular_cka",
