@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 UNTRAINED, INPUTS = "untrained", "inputs"
 
+_ROUNDING = 1e-6
+"""Share of a floor by which a score may exceed it through single precision alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class Baselines:
@@ -112,7 +115,7 @@ class Baselines:
         found = []
         if self.floors:
             floor = np.max([sign * values for values in self.floors.values()], axis=0)
-            found.append(("No more alike than a floor", sign * self.score <= floor))
+            found.append(("No more alike than a floor", sign * self.score <= floor + _ROUNDING * np.abs(floor)))
         if self.ceiling is not None and self.ceiling_sd is not None:
             reached = sign * self.ceiling - np.nan_to_num(self.ceiling_sd)
             found.append(("As alike as other seeds are", sign * self.score >= reached))

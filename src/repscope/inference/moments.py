@@ -173,16 +173,21 @@ def skewness(x: CenteredSums, y: CenteredSums, thirds_x: Thirds, thirds_y: Third
         + np.outer(2 * s - t, 2 * s2 - t2) * (64 / sixes)
     )
     variance = np.full_like(third, 2.0 * n * (n - 3))
-    ratio, ratio2 = x.diagonal_share(), y.diagonal_share()
-    if ratio.any() and ratio2.any():
-        share = n / (n - 2) * np.outer(ratio, ratio2)
-        variance += (n - 1) * share**2
-        third += (
-            3 * share * np.outer(weighted, weighted2) * pairs**2 * (4 / pairs + 20 / triples + 52 / fours + 64 / fives)
-        )
-        third += 3 * share**2 * np.outer(products, products2) * pairs**2 * (2 / pairs + 4 / triples + 4 / fours)
-        third += share**3 * np.outer(cubes, cubes2) * ((n - 1) * (n - 2) / n)
-    found: Matrix = third / variance**1.5
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # a matrix that does not vary has none
+        ratio, ratio2 = x.diagonal_share(), y.diagonal_share()
+        if ratio.any() and ratio2.any():
+            share = n / (n - 2) * np.outer(ratio, ratio2)
+            variance += (n - 1) * share**2
+            third += (
+                3
+                * share
+                * np.outer(weighted, weighted2)
+                * pairs**2
+                * (4 / pairs + 20 / triples + 52 / fours + 64 / fives)
+            )
+            third += 3 * share**2 * np.outer(products, products2) * pairs**2 * (2 / pairs + 4 / triples + 4 / fours)
+            third += share**3 * np.outer(cubes, cubes2) * ((n - 1) * (n - 2) / n)
+        found: Matrix = third / variance**1.5
     return found
 
 

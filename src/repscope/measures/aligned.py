@@ -72,12 +72,11 @@ def score(state_x: AlignedState, state_y: AlignedState) -> Array:
     rotation = _from_square(xp, product, COARSE if state_x.coarse and state_y.coarse else SAFE_EIGENVALUE_RATIO)
     if rotation is None:
         left, fits, right = xp.linalg.svd(product, full_matrices=False)
-        eps = float(xp.finfo(x.dtype).eps)
-        kept = fits[fits > 64 * eps].shape[0]
+        kept = fits[fits > _rounding(xp, product)].shape[0]
         if kept < fits.shape[0]:
             # Directions without a counterpart may be turned at will: what their cosines could come to.
             rest = _lengths(xp, _outside(x, left[:, :kept])) * _lengths(xp, _outside(y, right[:kept, :].T))
-            if number(xp.mean(rest / lengths)) > math.sqrt(eps):
+            if number(xp.mean(rest / lengths)) > math.sqrt(float(xp.finfo(x.dtype).eps)):
                 return undefined(
                     "aligned_cosine",
                     "x and y have directions without any correlation, for which no rotation is better than another.",
@@ -96,12 +95,18 @@ COARSE = 1e-9
 def _from_square(xp: Namespace, product: Array, smallest: float) -> Array | None:
     """The best rotation A (AᵀA)^−½ of a product A (p, q), p ≥ q, in half of the time of singular vectors.
 
-    None where the smallest eigenvalue of AᵀA is below this share of the largest, so that squaring has blurred it.
+    None where the smallest eigenvalue of AᵀA is below this share of the largest, so that squaring has blurred it, and
+    where it is the square of rounding.
     """
     values, vectors = xp.linalg.eigh(product.T @ product)
-    if not number(values[0]) > smallest * number(values[-1]):
+    if not number(values[0]) > max(smallest * number(values[-1]), _rounding(xp, product) ** 2):
         return None
     return (product @ (vectors / xp.sqrt(values))) @ vectors.T
+
+
+def _rounding(xp: Namespace, product: Array) -> float:
+    """Singular value of a product of layers of norm 1 below which it is rounding."""
+    return 64 * float(xp.finfo(product.dtype).eps)
 
 
 def _lengths(xp: Namespace, x: Array) -> Array:

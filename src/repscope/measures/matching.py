@@ -80,7 +80,8 @@ def score_permutation(state_x: Units, state_y: Units, *, kind: PermutationKind =
     x, y = in_one_type(xp, state_x.features, state_y.features)
     products = x.T @ y
     rows, columns = best_pairs("permutation_procrustes", detached(products))
-    cosine = xp.sum(entries(products, rows, columns)) / state_x.norm / state_y.norm
+    sizes = state_x.norm * state_y.norm  # 0 where a layer is constant
+    cosine = xp.sum(entries(products, rows, columns)) / (sizes if number(sizes) > 0 else xp.ones_like(sizes))
     if not (differentiable(x) or differentiable(y)) and abs(number(cosine)) < near_one(xp, x.dtype):
         if kind == "angle":
             return xp.acos(cosine)
