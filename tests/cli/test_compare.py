@@ -177,7 +177,11 @@ def test_the_table_and_the_matches_are_printed(repscope):
         (["models.py:first"], "compare: --data must be given to run models on"),
         (["a.npz", "--layers-b", "x"], "compare: --layers-b must come with a second model, got A only"),
         (["models.py:first", "--weights-b", "w.pt", "--data", "digits"], "--weights-b must come with a second model"),
-        (["a.npz", "models.py:first", "--data", "digits"], "A and B must be two models or two files of stored arrays"),
+        (
+            ["a.npz", "models.py:first", "--data", "digits"],
+            "compare: all networks must be models or all files of stored arrays, got 'models.py:first' for B beside "
+            "'a.npz'",
+        ),
         (["a.npz", "--data", "digits"], "--data must be left out for stored arrays, got 'digits'"),
         (["a.npz", "--weights", "w.pt"], "--weights must be left out for stored arrays, got 'w.pt'"),
         (["a.npz", "b.npz", "--weights-b", "w.pt"], "--weights-b must be left out for stored arrays"),

@@ -96,7 +96,10 @@ def test_baselines_are_printed_and_drawn(repscope, workplace):
         (("models.py:first", "models.py:second"), "baselines: --data must be given"),
         (("a.npz", "models.py:first"), "baselines: all networks must be models or all files of stored arrays"),
         (("a.npz", "a.npz", "--data", "digits"), "baselines: --data must be left out for stored arrays"),
-        (("a.npz", "a.npz", "--weights", "w.pt"), "baselines: weights must be left out for stored arrays"),
+        (
+            ("a.npz", "a.npz", "--weights", "w.pt"),
+            "baselines: --weights must be left out for stored arrays, got 'w.pt'",
+        ),
         (("a.npz", "a.npz", "--inputs", "b.npz"), "baselines: --inputs must be a file of one array, got 2"),
         ((*MODELS, "--inputs", "alone.npy"), "baselines: --inputs must be auto or none, got 'alone.npy'"),
         (

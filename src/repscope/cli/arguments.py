@@ -10,6 +10,7 @@ from typing import Any
 
 from repscope.compare import compare
 from repscope.errors import InputError
+from repscope.measures.catalog import configure
 from repscope.measures.kernels import RBF, Cosine, Kernel, KernelLike, Laplace, Linear, Polynomial
 
 KERNELS: dict[str, type[Kernel]] = {
@@ -54,6 +55,35 @@ def parse_kernel(text: str) -> KernelLike:
         return kind(**given)
     except TypeError as error:
         raise InputError(f"compare: --kernel must have numbers as parameters, got {text!r}.") from error
+
+
+def score_settings(
+    *,
+    measures: Sequence[str],
+    kernel: str,
+    estimator: str,
+    option: Sequence[str] | None,
+    reduce: str,
+    batch_size: int,
+    memory: str | None,
+    quiet: bool,
+) -> dict[str, Any]:
+    """What all commands that score pass on, but for the measures; what is wrong with it is said before torch is loaded.
+
+    Raises:
+        InputError: For an unknown measure or kernel, and an option without a value.
+    """
+    for name in measures:
+        configure(name)
+    return {
+        "kernel": parse_kernel(kernel),
+        "estimator": estimator,
+        "reduce": reduce,
+        "batch_size": batch_size,
+        "memory": memory,
+        "progress": False if quiet else None,
+        **parse_options(option or []),
+    }
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from repscope import loading
+from repscope.errors import InputError, RepscopeError
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -27,3 +32,21 @@ def users_code(error: BaseException) -> str | None:
         if not file.startswith("<") and not frame.filename.startswith(_LIBRARIES):
             return f"{frame.filename}, line {frame.lineno}"
     return None
+
+
+@contextmanager
+def users_exceptions() -> Iterator[None]:
+    """Turn an exception from the user's model or data into one line; ours come through as they are."""
+    try:
+        yield
+    except RepscopeError:
+        raise
+    except Exception as error:
+        where = users_code(error)
+        if where is None:
+            raise
+        hint = " Do the data fit the model?" if where == "the forward pass" else ""
+        raise InputError(
+            f"compare: {where} must run without errors, got {type(error).__name__}: {loading.first_line(error)}."
+            f"{hint} Add --verbose for the traceback."
+        ) from error

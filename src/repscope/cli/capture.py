@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repscope import loading
-from repscope.cli.request import users_exceptions, warnings_once
+from repscope.cli.blame import users_exceptions
+from repscope.cli.renaming import warnings_once
 from repscope.errors import InputError
 from repscope.store import Store
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from repscope.cli.arguments import parse_kernel, parse_options, parse_shard
+from repscope.cli.arguments import parse_shard, score_settings
 from repscope.cli.options import (
     AsJson,
     BatchSize,
@@ -19,8 +19,10 @@ from repscope.cli.options import (
     ImageSize,
     Kernel,
     Layers,
+    LayersB,
     MeasureOption,
     Memory,
+    NetworkA,
     Output,
     Pairs,
     Precision,
@@ -34,16 +36,16 @@ from repscope.cli.options import (
 from repscope.cli.output import deliver, explained, print_all
 from repscope.comparison import load
 from repscope.errors import InputError
-from repscope.measures.catalog import CATALOG, configure
+from repscope.measures.catalog import CATALOG
 
 
 def compare(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
+    a: NetworkA,
     b: Annotated[str | None, typer.Argument(metavar="B", help="The second; without it, within A.")] = None,
     data: Data = None,
     layers: Layers = None,
-    layers_b: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")] = None,
+    layers_b: LayersB = None,
     measure: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,25 +101,27 @@ def compare(
 ) -> None:
     """Compare the layers of A with those of B or A itself."""
     from repscope.cli import files
+    from repscope.cli.networks import Asked, Loading
     from repscope.cli.request import Request
     from repscope.engine import distributed
 
     with explained(verbose):
         ids = list(dict.fromkeys(measure or ["cka"]))
-        for name in ids:
-            configure(name)  # an unknown one is refused before torch and the user's models are loaded
-        settings: dict[str, Any] = {
+        settings = score_settings(
+            measures=ids,
+            kernel=kernel,
+            estimator=estimator.value,
+            option=option,
+            reduce=reduce,
+            batch_size=batch_size,
+            memory=memory,
+            quiet=quiet,
+        )
+        settings |= {
             "measure": ids,
-            "kernel": parse_kernel(kernel),
-            "estimator": estimator.value,
             "pairs": pairs.value,
-            "reduce": reduce,
-            "batch_size": batch_size,
-            "memory": memory,
             "precision": precision.value,
             "intervals": "auto" if intervals is None else intervals,
-            "progress": False if quiet else None,
-            **parse_options(option or []),
         }
         share = None if shard is None else parse_shard(shard)
         if permutations is not None:
@@ -146,17 +150,12 @@ def compare(
             files.check_page(html)
         if resume and output is not None and not plan:
             output.mkdir(exist_ok=True)
-        request = Request(
-            a,
-            b,
-            data=data,
-            weights=(weights, weights_b),
-            layers=(layers or None, layers_b or None),
-            image_size=image_size,
-            truncate=truncate,
-            device=device,
-            seed=seed,
-        )
+        if b is None and (layers_b or weights_b is not None):
+            given = "--layers-b" if layers_b else "--weights-b"
+            raise InputError(f"compare: {given} must come with a second model, got A only. Name B after A.")
+        networks = [Asked("A", a, weights)] + ([] if b is None else [Asked("B", b, weights_b, "--weights-b")])
+        how = Loading("compare", data, image_size, truncate, device, seed)
+        request = Request(tuple(networks), how, layers=(layers or None, layers_b or None))
         if plan:
             print(request.plan(settings).explain())
             return
@@ -190,7 +189,7 @@ def merge(
 ) -> None:
     """Put the shares of a comparison together (compare --shard)."""
     from repscope.cli import files
-    from repscope.cli.request import warnings_once
+    from repscope.cli.renaming import warnings_once
     from repscope.compare import merge
 
     with explained(verbose), warnings_once():

@@ -1,4 +1,4 @@
-"""Any number of networks from words of the command line, for the commands that take more than two."""
+"""Networks and data from words of the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from repscope import loading
-from repscope.cli.request import users_exceptions, warnings_once
+from repscope.cli.blame import users_exceptions
+from repscope.cli.renaming import warnings_once
 from repscope.errors import InputError
 
 
@@ -23,11 +24,30 @@ class Asked:
         argument: What it is called on the command line, for messages.
         spec: A model, or a file of stored arrays.
         weights: A file of trained weights.
+        option: Which option names that file, for messages.
     """
 
     argument: str
     spec: str
     weights: str | None = None
+    option: str = "--weights"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded.
+
+    Attributes:
+        networks: Models, or paths of stored arrays.
+        names: The user's names of those that are arguments, not options.
+        data: What models run on; None beside stored arrays.
+        renamed: A place for what becomes of names, which warnings then tell.
+    """
+
+    networks: list[Any]
+    names: list[str]
+    data: Any
+    renamed: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,27 +71,26 @@ class Loading:
     seed: int = 0
 
     @contextmanager
-    def loaded(self, asked: Sequence[Asked]) -> Iterator[tuple[list[Any], list[str], Any, dict[str, str]]]:
-        """The networks (models, or paths of stored arrays), the data, and a place for what is renamed.
-
-        Between these the names of the networks that are arguments, not options.
+    def loaded(self, asked: Sequence[Asked]) -> Iterator[Loaded]:
+        """Networks and data; what the user's code prints or raises while they are in use is told as theirs.
 
         Raises:
             InputError: For words that do not fit together, and whatever goes wrong in the user's own code.
         """
         stored = self._check(asked)
         shown = [one for one in asked if not one.argument.startswith("-")]
+        # What the user's code prints would stand in the midst of the results.
         with _under(self.command), warnings_once() as renamed, redirect_stdout(sys.stderr):
             if stored:
                 names = loading.model_names([f":{Path(one.spec).stem}" for one in shown], [None] * len(shown))
-                networks: list[Any] = [one.spec for one in asked]
-                data = None
+                found = Loaded([one.spec for one in asked], names, None, renamed)
             else:
                 names = loading.model_names([one.spec for one in shown], [one.weights for one in shown])
-                networks = self._models(asked)
+                models = self._models(asked)
                 data = loading.load_data(str(self.data), image_size=self.image_size, seed=self.seed)
+                found = Loaded(models, names, data, renamed)
             with users_exceptions():
-                yield networks, names, data, renamed
+                yield found
 
     def _check(self, asked: Sequence[Asked]) -> bool:
         """Whether they are stored arrays; refuses what does not go together."""
@@ -83,7 +102,7 @@ class Loading:
                 f"{odd.argument} beside {asked[0].spec!r}. Store the models' activations first: repscope capture."
             )
         given = {"--data": self.data, "--image-size": self.image_size, "--device": self.device}
-        given |= {"--truncate": self.truncate or None, "weights": next((x.weights for x in asked if x.weights), None)}
+        given |= {"--truncate": self.truncate or None, **{one.option: one.weights for one in asked if one.weights}}
         if all(stored):
             for option, value in given.items():
                 if value is not None:
@@ -105,7 +124,7 @@ class Loading:
             if any(model is other for other in models):
                 model = copy.deepcopy(model)  # one object named twice: weights for the second are not for the first
             if one.weights is not None:
-                load_weights(model, one.weights, argument=f"the weights of {one.argument}")
+                load_weights(model, one.weights, argument=one.option)
             models.append(loading.to_device(model, self.device))
         return models
 

@@ -70,6 +70,8 @@ MeasureOption = Annotated[
 ]
 Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Budget, e.g. 4GB.  [default: half of what is free]")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="Where models run, e.g. cuda.")]
+NetworkA = Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")]
+LayersB = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")]
 WeightsA = Annotated[str | None, typer.Option("--weights", metavar="FILE", help="Of A: .safetensors, .pt or .pth.")]
 WeightsB = Annotated[str | None, typer.Option("--weights-b", metavar="FILE", help="Of B.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from repscope.baselines import Baselines, baselines
-from repscope.cli.arguments import parse_kernel, parse_options
-from repscope.cli.networks import Asked, Loading
+from repscope.cli.arguments import score_settings
+from repscope.cli.networks import Asked, Loaded, Loading
 from repscope.cli.options import (
     AsJson,
     BatchSize,
@@ -21,8 +21,10 @@ from repscope.cli.options import (
     ImageSize,
     Kernel,
     Layers,
+    LayersB,
     MeasureOption,
     Memory,
+    NetworkA,
     Quiet,
     Reduce,
     Truncate,
@@ -42,7 +44,6 @@ _LINES = 60
 Measure = Annotated[
     str, typer.Option(metavar="ID", help="See repscope measures.", autocompletion=lambda: list(CATALOG))
 ]
-LayersB = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The same for B, if they differ.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of what is drawn: weights, data.")]
 
 
@@ -52,7 +53,7 @@ def _output(name: str) -> Any:
 
 def baselines_command(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
+    a: NetworkA,
     b: Annotated[str, typer.Argument(metavar="B", help="The second.")],
     data: Data = None,
     like: Annotated[
@@ -91,7 +92,17 @@ def baselines_command(
 ) -> None:
     """Set each layer's score between other seeds, an untrained network, the inputs and chance."""
     with explained(verbose):
-        settings = _settings("baselines", measure, kernel, estimator, option, reduce, batch_size, memory, quiet, output)
+        settings = score_settings(
+            measures=[measure],
+            kernel=kernel,
+            estimator=estimator.value,
+            option=option,
+            reduce=reduce,
+            batch_size=batch_size,
+            memory=memory,
+            quiet=quiet,
+        )
+        _check_output(output, "baselines")
         files, copies = list(like_weights or []), list(like or [])
         if copies and files and len(copies) != len(files):
             raise InputError(
@@ -99,30 +110,32 @@ def baselines_command(
                 "Without any --like they are of further copies of A."
             )
         copies = copies or [a] * len(files)
-        asked = [Asked("A", a, weights), Asked("B", b, weights_b)]
-        asked += [Asked("--like", spec, files[i] if files else None) for i, spec in enumerate(copies)]
+        asked = [Asked("A", a, weights), Asked("B", b, weights_b, "--weights-b")]
+        asked += [Asked("--like", spec, files[i] if files else None, "--like-weights") for i, spec in enumerate(copies)]
         if untrained not in ("auto", "none"):
             asked.append(Asked("--untrained", untrained))
         how = Loading("baselines", data, image_size, truncate, device, seed)
-        with how.loaded(asked) as (networks, names, values, renamed):
+        with how.loaded(asked) as loaded:
+            first, second, *others = loaded.networks
             found = baselines(
-                networks[0],
-                networks[1],
-                data=values,
-                seeds=networks[2 : 2 + len(copies)],
-                untrained={"auto": "auto", "none": None}.get(untrained, networks[-1]),
-                inputs=_inputs(inputs, of_models=values is not None),
+                first,
+                second,
+                data=loaded.data,
+                seeds=others[: len(copies)],
+                untrained={"auto": "auto", "none": None}.get(untrained, loaded.networks[-1]),
+                inputs=_inputs(inputs, of_models=loaded.data is not None),
                 layers=(layers or None, layers_b or layers or None),
+                measure=measure,
                 seed=seed,
                 **settings,
             )
-            found = _named(found, names, renamed, context.obj)
+            found = _named(found, loaded, context.obj)
         _deliver("baselines", found, found.comparison, str(found), output, as_json=as_json, quiet=quiet)
 
 
 def difference_command(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="A model (file.py:name, hf:NAME_OR_DIR) or stored arrays.")],
+    a: NetworkA,
     b: Annotated[str, typer.Argument(metavar="B", help="Another, with as many layers.")],
     x: Annotated[str, typer.Argument(metavar="X", help="What both are compared with.")],
     data: Data = None,
@@ -156,17 +169,31 @@ def difference_command(
             raise InputError(
                 f"difference: --measure must be cka or hsic, which have scores without each example, got {measure!r}."
             )
-        settings = _settings(
-            "difference", measure, kernel, estimator, option, reduce, batch_size, memory, quiet, output
+        settings = score_settings(
+            measures=[measure],
+            kernel=kernel,
+            estimator=estimator.value,
+            option=option,
+            reduce=reduce,
+            batch_size=batch_size,
+            memory=memory,
+            quiet=quiet,
         )
-        asked = [Asked("A", a, weights), Asked("B", b, weights_b), Asked("X", x, weights_x)]
+        _check_output(output, "difference")
+        asked = [
+            Asked("A", a, weights),
+            Asked("B", b, weights_b, "--weights-b"),
+            Asked("X", x, weights_x, "--weights-x"),
+        ]
         how = Loading("difference", data, image_size, truncate, device, seed)
-        with how.loaded(asked) as (networks, names, values, _):
+        with how.loaded(asked) as loaded:
+            names = loaded.names
             chosen = [layers or None, layers_b or layers or None, layers_x or layers or None]
             scores = compare(
-                dict(zip(names, networks, strict=True)),
-                data=values,
+                dict(zip(names, loaded.networks, strict=True)),
+                data=loaded.data,
                 layers=dict(zip(names, chosen, strict=True)),
+                measure=measure,
                 replicates=True,
                 seed=seed,
                 **settings,
@@ -182,34 +209,12 @@ def difference_command(
         _deliver("difference", found, scores, "\n".join(_lines(found)), output, as_json=as_json, quiet=quiet)
 
 
-def _settings(
-    command: str,
-    measure: str,
-    kernel: str,
-    estimator: Estimator,
-    option: list[str] | None,
-    reduce: str,
-    batch_size: int,
-    memory: str | None,
-    quiet: bool,
-    output: Path | None,
-) -> dict[str, Any]:
-    """Further arguments of both functions, with what can be refused before torch and the models are loaded."""
+def _check_output(output: Path | None, command: str) -> None:
+    """Refuse a folder that holds files of others before anything is computed."""
     from repscope.cli.files import beside_names, check_names
 
-    configure(measure)
     if output is not None:
         check_names(output, beside_names(command), command)
-    return {
-        "measure": measure,
-        "kernel": parse_kernel(kernel),
-        "estimator": estimator.value,
-        "reduce": reduce,
-        "batch_size": batch_size,
-        "memory": memory,
-        "progress": False if quiet else None,
-        **parse_options(option or []),
-    }
 
 
 def _inputs(text: str, *, of_models: bool) -> Any:
@@ -227,11 +232,11 @@ def _inputs(text: str, *, of_models: bool) -> Any:
     return found
 
 
-def _named(found: Baselines, names: list[str], renamed: dict[str, str], command: str) -> Baselines:
+def _named(found: Baselines, loaded: Loaded, command: str) -> Baselines:
     from repscope.cli.files import with_command
-    from repscope.cli.request import with_names
+    from repscope.cli.renaming import with_names
 
-    return replace(found, comparison=with_command(with_names(found.comparison, names, renamed), command))
+    return replace(found, comparison=with_command(with_names(found.comparison, loaded.names, loaded.renamed), command))
 
 
 def _lines(found: Difference) -> list[str]:
