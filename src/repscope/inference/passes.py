@@ -1,18 +1,19 @@
 """What diagnostics compute from the activations of a batch, in blocks that stay in a core's cache.
 
 Activations are read from memory once, and no copy of them is made: for wide layers both take longer than arithmetic.
+One thread does it. A block takes microseconds, too short for two threads to take turns at Python in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from repscope.engine.threads import cores, pool
+from repscope.measures._arrays import squared_lengths
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -22,12 +23,6 @@ _ROWS = 32
 _COLUMNS = 3072
 """Features of a block, about: long stretches of memory, and with the examples some 400 kilobytes."""
 
-_CHUNK = 1 << 14
-"""Features that one thread takes at a time. Fixed, so that sums do not depend on the number of threads."""
-
-_WORTH_DIVIDING = 1 << 20
-"""Numbers of an array from which on a second thread helps."""
-
 
 def lengths_and_projections(x: Floats, shift: Floats | None, directions: Floats) -> tuple[Floats, Floats]:
     """Squared lengths (b,) of the examples (b, p) less ``shift`` (1, p), and their products with directions (p, k).
@@ -36,17 +31,13 @@ def lengths_and_projections(x: Floats, shift: Floats | None, directions: Floats)
     """
     b, p = x.shape
     squares, projections = np.zeros(b), np.zeros((b, directions.shape[1]))
-
-    def fill(begin: int) -> None:
-        rows = slice(begin, begin + _ROWS)
-        for columns in _slices(0, p, _COLUMNS):
+    for rows in _slices(b, _ROWS):
+        for columns in _slices(p, _COLUMNS):
             part = x[rows, columns]
             if shift is not None:
                 part = part - shift[:, columns]
-            squares[rows] += np.einsum("ij,ij->i", part, part)
+            squares[rows] += squared_lengths(part)
             projections[rows] += part @ directions[columns]
-
-    _each(fill, range(0, b, _ROWS), x.size)
     return squares, projections
 
 
@@ -109,25 +100,18 @@ def features_of(
     """
     m, p = x.shape[0] if rows is None else len(rows), x.shape[1]
     step = max(1, _COLUMNS // f) * f if signs else _COLUMNS
-    chunks = _slices(0, p, max(1, _CHUNK // step) * step)
-    found = np.zeros((len(chunks), m, len(signs) * f), np.float32) if signs else np.empty((m, p), np.float32)
-
-    def fill(index: int) -> None:
-        chunk = chunks[index]
-        for begin in range(0, m, _ROWS):
-            wanted = slice(begin, min(m, begin + _ROWS))
-            for part in _slices(chunk.start, chunk.stop, step):
-                taken = x[wanted, part] if rows is None else x[rows[wanted], part]
-                block = np.subtract(taken, shift[:, part]).astype(np.float32, copy=False)
-                columns.add(block, part)
-                if not signs:
-                    found[wanted, part] = block
-                for i, sign in enumerate(signs):
-                    _add_folded(found[index, wanted, i * f : (i + 1) * f], block, sign[part])
-
-    _each(fill, range(len(chunks)), m * p)
+    found = np.zeros((m, len(signs) * f or p), np.float32)
+    for wanted in _slices(m, _ROWS):
+        for part in _slices(p, step):
+            taken = x[wanted, part] if rows is None else x[rows[wanted], part]
+            block = np.subtract(taken, shift[:, part]).astype(np.float32, copy=False)
+            columns.add(block, part)
+            if not signs:
+                found[wanted, part] = block
+            for i, sign in enumerate(signs):
+                _add_folded(found[wanted, i * f : (i + 1) * f], block, sign[part])
     columns.count += m
-    return found.sum(axis=0) if signs else found
+    return found
 
 
 def _add_folded(sketch: Floats, block: Floats, signs: Floats) -> None:
@@ -139,19 +123,5 @@ def _add_folded(sketch: Floats, block: Floats, signs: Floats) -> None:
     sketch[:, : block.shape[1] - even] += block[:, even:] * signs[even:]
 
 
-def _each(work: Callable[[int], None], parts: range, size: int) -> None:
-    """Run the work on every part, on all cores where that is worth it."""
-
-    def quietly(part: int) -> None:
-        with np.errstate(all="ignore"):  # each thread has its own state; those who compute the scores refuse NaN
-            work(part)
-
-    if size < _WORTH_DIVIDING or cores() == 1:
-        for part in parts:
-            quietly(part)
-    else:
-        list(pool(cores()).map(quietly, parts))
-
-
-def _slices(begin: int, end: int, step: int) -> list[slice]:
-    return [slice(first, min(end, first + step)) for first in range(begin, end, step)]
+def _slices(end: int, step: int) -> list[slice]:
+    return [slice(first, min(end, first + step)) for first in range(0, end, step)]

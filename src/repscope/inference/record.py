@@ -95,7 +95,7 @@ class LayerRecord:
         self._set_axes(xp, x, shift, not float(np.vdot(shift, shift)) <= _OFFSET * spread)
 
     def _set_axes(self, xp: Any, x: Array, shift: Floats, shifted: bool) -> None:
-        directions = np.stack([np.ones(self.width), shift[0] - shift.mean(), self._signs(0)], axis=1)
+        directions = np.stack([np.ones(self.width), shift[0] - shift.mean(), self._signs(0)]).T
         device = array_api_compat.device(x)
         placed = xp.astype(xp.asarray(shift, device=device), x.dtype)
         self.axes = _Axes(shift, shifted, xp.astype(xp.asarray(directions, device=device), x.dtype), placed)
