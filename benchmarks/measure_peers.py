@@ -215,26 +215,14 @@ CONTESTS: tuple[Contest, ...] = (
     Contest("distance_correlation", {"estimator": "biased"}, packages={"dcor": partial(dcor, "distance_correlation")}),
     Contest("rv2", plain={"Gram matrices": pairwise(plain_pairs.rv2)}, packages={"hoggorm": hoggorm}),
     Contest("rsa", packages={"rsatoolbox": partial(rsatoolbox, "correlation", "spearman")}),
-    Contest(
-        "rsa",
-        {"rdm": "squared_euclidean", "compare": "pearson"},
-        packages={"rsatoolbox": partial(rsatoolbox, "euclidean", "corr")},
-    ),
-    Contest(
-        "rsa",
-        {"rdm": "squared_euclidean", "compare": "rho_a"},
-        packages={"rsatoolbox": partial(rsatoolbox, "euclidean", "rho-a")},
-    ),
-    Contest(
-        "rsa",
-        {"rdm": "squared_euclidean", "compare": "corr_cov"},
-        packages={"rsatoolbox": partial(rsatoolbox, "euclidean", "corr_cov")},
-    ),
-    Contest(
-        "rsa",
-        {"rdm": "squared_euclidean", "compare": "tau_a"},
-        packages={"rsatoolbox": partial(rsatoolbox, "euclidean", "tau-a")},
-        layers=2,
+    *(
+        Contest(
+            "rsa",
+            {"rdm": "squared_euclidean", "compare": ours},
+            packages={"rsatoolbox": partial(rsatoolbox, "euclidean", theirs)},
+            layers=2 if ours == "tau_a" else 18,
+        )
+        for ours, theirs in (("pearson", "corr"), ("rho_a", "rho-a"), ("corr_cov", "corr_cov"), ("tau_a", "tau-a"))
     ),
     Contest(
         "mutual_knn",

@@ -11,6 +11,7 @@ import pytest
 import repscope
 from repscope.inference.permutation import of_rows
 from repscope.measures.catalog import configure
+from repscope.measures.crossnobis import NOISES
 from repscope.measures.measure import Invariance
 from repscope.measures.rsa import COMPARISONS, DISSIMILARITIES
 from tests.measures.examples import pair
@@ -65,9 +66,18 @@ def test_the_mean_over_all_orders_of_the_examples_is_zero_for_correlations(rdm, 
     np.testing.assert_allclose(np.mean(scores), 0.0, atol=1e-9)
 
 
-@pytest.mark.parametrize("rdm", DISSIMILARITIES)
-def test_invariances_of_every_dissimilarity(rdm):
-    measure = configure("rsa", rdm=rdm, **repeats_for(rdm))
+@pytest.mark.parametrize(
+    "options",
+    [{"rdm": rdm, **repeats_for(rdm)} for rdm in DISSIMILARITIES]
+    + [
+        {"rdm": rdm, "noise": noise, "repeats": 4, "compare": "pearson"}
+        for rdm in ("mahalanobis", "crossnobis")
+        for noise in NOISES
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_invariances_of_every_dissimilarity_and_noise(options):
+    measure = configure("rsa", **options)
     x, y = pair(40, 5, 6)
     rng = np.random.default_rng(3)
     before = float(measure(x, y))

@@ -93,7 +93,7 @@ COARSE = 1e-9
 
 
 def _from_square(xp: Namespace, product: Array, smallest: float) -> Array | None:
-    """The best rotation A (AᵀA)^−½ of a product A (p, q), p ≥ q, in half of the time of singular vectors.
+    """The best rotation A (AᵀA)^−½ of a product A (p, q), p ≥ q, from a square matrix of the narrower side.
 
     None where the smallest eigenvalue of AᵀA is below this share of the largest, so that squaring has blurred it, and
     where it is the square of rounding.

@@ -108,7 +108,7 @@ def score(
 def nuclear_norm(xp: Namespace, product: Array) -> Array:
     """Sum of the singular values of a product (p, q), p ≥ q.
 
-    In single precision from the eigenvalues of its square in double, in half of the time: an eigenvalue's rounding is
+    In single precision from the eigenvalues of its square in double: an eigenvalue's rounding is
     2e-16 of the largest, hence a singular value's at most 1.5e-8 of the largest, less than single precision's own 6e-8.
     """
     wide = widest_float(xp, product)
