@@ -113,7 +113,7 @@ def nearest_examples(distances: Array, k: int) -> Array:
 
 
 def _partitioned(distances: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
-    """The same without a whole sort, in a fraction of its time."""
+    """The same without sorting all distances."""
     others = distances.copy()
     np.fill_diagonal(others, math.inf)
     farthest = np.partition(others, k - 1, axis=1)[:, k - 1 : k]
