@@ -46,6 +46,7 @@ def run(context: Context) -> Findings:
             spec,
             range(seed + place * count, seed + (place + 1) * count),
             data=name,
+            epochs=_epochs(context, name),
             title=f"Plain-10 on {TITLES.get(name, name)}",
         )
         for place, (group, name) in enumerate(sets.items())
@@ -83,6 +84,13 @@ def run(context: Context) -> Findings:
             *(note for images in context.loaded.values() for note in images.notes),
         ),
     )
+
+
+def _epochs(context: Context, data: str) -> int:
+    """Passes over a data set after which a network has seen as many images as those of the study's own."""
+    wanted = context["train_images"]
+    shown = context["epochs"] * min(wanted, context.images(context["data"]).train_examples)
+    return round(shown / min(wanted, context.images(data).train_examples))
 
 
 def _published() -> Curves:
@@ -226,6 +234,7 @@ STUDY = Study(
     protocol=(
         "Plain-10 networks, all from different seeds: trained on one data set, on the other, and untrained; linear "
         "CKA of the same layer on the test images of each set.",
+        "Networks of both data sets see as many images: where one set has fewer, more often.",
         "Mean over all pairs of different networks of the two groups (the paper says 45 pairs, which fits pairs "
         "within a group only); standard errors by the jackknife over networks of both groups.",
     ),
