@@ -2,17 +2,16 @@
 
     python -m benchmarks.diagnostics [--rounds 5] [--cases 5] [--out FILE]
 
-The same comparisons with an observer that looks and with one that is blind, in turn, in one process. Takes a few
-minutes on two cores.
+The same comparisons with diagnostics and without, in turn, in one process. Takes a few minutes
+on two cores.
 """
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -21,30 +20,19 @@ import repscope
 from benchmarks.networks import resnet18
 from benchmarks.tables import Table, parser
 from benchmarks.timing import in_turn
-from repscope.inference.observer import Observer, expected_bytes
+from repscope.inference.observer import expected_bytes
 
 
-@contextlib.contextmanager
-def blind() -> Iterator[None]:
-    """Comparisons without diagnostics."""
-    nothing = mock.Mock(return_value=None)
-    with (
-        mock.patch.multiple(Observer, fit=nothing, begin=nothing, layer=nothing, end=nothing),
-        mock.patch("repscope.job.with_diagnostics", lambda results, *_: list(results)),
-    ):
-        yield
-
-
-def compared(*subjects: Any, **settings: Any) -> Callable[[], object]:
-    def work() -> object:
+def compared(*subjects: Any, **settings: Any) -> Callable[..., object]:
+    def work(diagnostics: bool = True) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return repscope.compare(*subjects, progress=False, **settings)
+            return repscope.compare(*subjects, progress=False, diagnostics=diagnostics, **settings)
 
     return work
 
 
-def cases() -> dict[str, tuple[Callable[[], object], list[int], int]]:
+def cases() -> dict[str, tuple[Callable[..., object], list[int], int]]:
     rng = np.random.default_rng(0)
     found = {}
     for layers, n, p in ((18, 1000, 2048), (9, 4000, 4096), (40, 5000, 64)):
@@ -67,12 +55,7 @@ def main() -> None:
     table = Table(given.out)
     table.head("compared", "without, s", "with, s", "ratio", "held, MiB")
     for name, (work, widths, n) in list(cases().items())[: given.cases]:
-
-        def without(work: Callable[[], object] = work) -> object:
-            with blind():
-                return work()
-
-        times = in_turn({"without": without, "with": work}, given.rounds, patience=60.0)
+        times = in_turn({"without": partial(work, diagnostics=False), "with": work}, given.rounds, patience=60.0)
         ratio = times["with"].median / times["without"].median
         memory = expected_bytes(widths, n) / 2**20
         table.row(name, *(f"{times[side].median:.2f}" for side in ("without", "with")), f"{ratio:.3f}", f"{memory:.0f}")

@@ -21,7 +21,6 @@ import torch
 from torch import nn
 
 import repscope
-from benchmarks.diagnostics import blind
 from benchmarks.networks import resnet18
 from benchmarks.timing import in_turn, measured_apart, product_rate
 
@@ -66,16 +65,15 @@ def record(seed: int, images: list[torch.Tensor], which: str) -> list[dict[str, 
 def sides(a: nn.Module, b: nn.Module, names: list[str], batches: list[torch.Tensor]) -> dict[str, Callable[[], object]]:
     """One call per package, all on the same models, layers and batches."""
 
-    def ours() -> object:
+    def ours(**settings: bool) -> object:
         return repscope.compare(
-            a, b, data=batches, layers=names, pairs="batch", reduce="flatten", progress=False
+            a, b, data=batches, layers=names, pairs="batch", reduce="flatten", progress=False, **settings
         ).values
 
-    def without_diagnostics() -> object:
-        with blind():
-            return ours()
-
-    found: dict[str, Callable[[], object]] = {"repscope": ours, "without diagnostics": without_diagnostics}
+    found: dict[str, Callable[[], object]] = {
+        "repscope": ours,
+        "without diagnostics": lambda: ours(diagnostics=False),
+    }
     pairs = [(batch, torch.zeros(len(batch))) for batch in batches]
     loader = torch.utils.data.DataLoader(_Same(pairs), batch_size=None)
     with contextlib.suppress(ImportError):

@@ -37,8 +37,6 @@ def from_partials(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comp
     with recorded() as caught:
         result = assemble(facts, partials)
     observer = observed(partials, facts["names"])
-    if observer is None:  # of a version that did not look
-        return with_warnings([result], [], [caught])[0]
     with recorded() as shared:
         (result,) = with_diagnostics([result], observer, [(facts["rows"], facts["columns"])])
         warn_of_few_examples(result)
@@ -61,7 +59,7 @@ def observed(partials: Sequence[Partial], names: Sequence[str]) -> Observer | No
 
 
 def with_diagnostics(
-    results: Sequence[Comparison], observer: Observer, axes: Sequence[tuple[Sequence[int], Sequence[int]]]
+    results: Sequence[Comparison], observer: Observer | None, axes: Sequence[tuple[Sequence[int], Sequence[int]]]
 ) -> list[Comparison]:
     """The results with the facts of each layer, after warnings of those that matter.
 
@@ -70,9 +68,11 @@ def with_diagnostics(
 
     Args:
         results: Of the same layers.
-        observer: What was seen of them.
+        observer: What was seen of them; None where nobody looked, and the results stay as they are.
         axes: Indices of the layers on the rows and on the columns of each result.
     """
+    if observer is None:
+        return list(results)
     found = facts_of_layers(observer)
     without, left_out, used = None, dominant_rows(found), 0
     if left_out:

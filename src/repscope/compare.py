@@ -44,6 +44,7 @@ def compare(
     precision: str = "auto",
     intervals: str | bool | int = "auto",
     replicates: bool = False,
+    diagnostics: bool = True,
     **options: Any,
 ) -> Comparison | dict[str, Comparison]:
     """Compare the layers of networks, every layer with every other.
@@ -83,6 +84,8 @@ def compare(
             a number: leave out so many consecutive examples at a time, where these belong together.
         replicates: Keep the scores without these examples, for :func:`repscope.difference`; or an error that says why
             they cannot be had.
+        diagnostics: Look at each layer by itself, too, and warn where its scores mean little: a few examples, one
+            direction or one feature decides them, examples are repeated. False saves up to a third of the time.
         **options: Further options of the measure, such as ``summary="mean"``.
 
     Returns:
@@ -127,6 +130,7 @@ def compare(
         precision=precision,
         intervals=intervals,
         replicates=replicates,
+        diagnostics=diagnostics,
         **options,
     )
     results = job.run(measures, data, forward)
@@ -240,6 +244,7 @@ def _settle(
     precision: str = "auto",
     intervals: str | bool | int = "auto",
     replicates: bool = False,
+    diagnostics: bool = True,
     **options: Any,
 ) -> tuple[Job, list[ConfiguredMeasure], Any, Callable[..., Any] | None]:
     """The arguments of :func:`compare`, checked and settled."""
@@ -280,6 +285,7 @@ def _settle(
         precision=check_precision(precision),
         intervals=True if replicates and settled == "auto" else settled,
         examples=uuid4().hex if replicates else None,
+        diagnostics=diagnostics,
     )
     return job, measures, data, forward
 

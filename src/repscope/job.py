@@ -68,6 +68,7 @@ class Job:
         intervals: Whether standard errors are wanted: ``"auto"`` where they cost no further pass over the data; or
             the number of consecutive examples that are left out together.
         examples: What the examples are called, where the replicates of standard errors are kept; None: they are not.
+        diagnostics: Whether the layers are looked at by themselves, too.
         corresponding: Of all models with all, score only layers of one name or at one place, and all those of the first
             model with all those of the second; the others are NaN, where leaving them out saves work.
         seen: What diagnostics need of the activations, as they go by.
@@ -85,6 +86,7 @@ class Job:
     precision: Precision = "auto"
     intervals: Intervals = "auto"
     examples: str | None = None
+    diagnostics: bool = True
     corresponding: bool = False
     seen: Observation = field(init=False, repr=False)
 
@@ -118,7 +120,7 @@ class Job:
             )
         with recorded() as shared:
             opened = self._open(data, forward)
-            self.seen = Observation(opened.source, self.seed)
+            self.seen = self._observation(opened)
             found = self._first_pass(measures, opened)
         prepared = PreparedLayers(self.progress, sum(m.measure.decomposes for m in measures) > 1)
         results, own = [], []
@@ -145,7 +147,7 @@ class Job:
         """
         with recorded() as caught:
             opened = self._open(data, forward)
-            self.seen = Observation(opened.source, self.seed)
+            self.seen = self._observation(opened)
             if not isinstance(opened.source, ArraySource):
                 held = self._kept(opened, [], measure.id)
                 assert held is not None
@@ -162,12 +164,15 @@ class Job:
     def run_part(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward, shard: Shard) -> None:
         """Add up one share of the work and leave it in the checkpoint file."""
         measure, opened = self._one_divisible(measures, data, forward)
-        self.seen = Observation(opened.source, self.seed, shard)
+        self.seen = self._observation(opened, shard)
         opened, chosen = self._ready(measure, opened)
         assert self.checkpoint is not None
         self._accumulate(
             measure, opened, chosen, PartialFile(self.checkpoint, self._facts(measure, opened, chosen)), shard
         )
+
+    def _observation(self, opened: Opened, shard: Shard | None = None) -> Observation:
+        return Observation(opened.source, self.seed, shard, looks=self.diagnostics)
 
     def plan(self, measures: Sequence[ConfiguredMeasure], data: Any, forward: Forward) -> Plan:
         """What would be done."""

@@ -20,14 +20,18 @@ class Observation:
         source: Activations; those in memory are looked at here, those of a stream when they come by.
         seed: For what the observer draws.
         shard: This process's share; None: as the group of processes has it.
+        looks: Whether diagnostics are wanted.
 
     Attributes:
-        observer: What this process has seen.
+        observer: What this process has seen; None where nobody looks.
     """
 
-    def __init__(self, source: Any, seed: int, shard: Shard | None = None) -> None:
+    def __init__(self, source: Any, seed: int, shard: Shard | None = None, *, looks: bool = True) -> None:
         shard = shard or distributed.current()
-        self.observer = Observer(source.names, source.widths, seed=seed, shard=shard)
+        self.observer: Observer | None = None
+        if not looks:
+            return
+        self.observer = Observer(source.names, source.widths, seed=seed, expected=source.rows_told, shard=shard)
         if isinstance(source, ArraySource):
             with one_blas_thread():
                 self.observer.of_stream(source)
@@ -41,26 +45,28 @@ class Observation:
             source: Activations.
             held_batches: Batches that shares of the work hold together; the first stream settles it.
         """
+        if self.observer is None or isinstance(source, ArraySource):
+            return source
         if self.observer.seen < 0:
             self.observer.held_batches = held_batches
-        return source if isinstance(source, ArraySource) else Watched(source, self.observer)
+        return Watched(source, self.observer)
 
     def resume(self, partial: Partial) -> None:
-        """Go on from what a partial result says was seen."""
+        """Go on from what a partial result says was seen; without it nobody looks, because the beginning was missed."""
         seen = without_prefix(OBSERVER, partial.arrays)
-        if seen:
-            self.observer = Observer.from_arrays(seen, self.observer.names, partial.shard)
+        if self.observer is not None:
+            self.observer = Observer.from_arrays(seen, self.observer.names, partial.shard) if seen else None
 
     def added_to(self, partial: Partial) -> Partial:
         """A partial result with what has been seen so far."""
+        if self.observer is None:
+            return partial
         return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
 
-    def of_all(self) -> Observer:
+    def of_all(self) -> Observer | None:
         """What all processes of the group have seen."""
         observer = self.observer
-        if observer.shard.count == 1:
+        if observer is None or observer.shard.count == 1:
             return observer
         own = Partial("observer", observer.shard, 0, True, with_prefix(OBSERVER, observer.arrays()))
-        merged = observed(distributed.gather(own), observer.names)
-        assert merged is not None
-        return merged
+        return observed(distributed.gather(own), observer.names)

@@ -111,6 +111,11 @@ class ModelSource:
         return None if batches is None else round(batches * self.examples_per_batch)
 
     @property
+    def rows_told(self) -> int | None:
+        """Number of examples as the data tell it; None where it depends on each item, as with tokens."""
+        return self.rows_expected if all(ratio == 1 for ratio in self.examples_per_item) else None
+
+    @property
     def examples_per_batch(self) -> float:
         """Examples in a batch of the usual size."""
         return self.first_items * max(self.examples_per_item)

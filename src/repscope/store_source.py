@@ -95,6 +95,11 @@ class StoreSource:
         return self.n
 
     @property
+    def rows_told(self) -> int:
+        """Number of examples."""
+        return self.n
+
+    @property
     def examples_per_batch(self) -> int:
         """Examples in a batch of the usual size."""
         return self.batch_size

@@ -281,9 +281,10 @@ def test_order_is_noticed(rng: np.random.Generator) -> None:
     assert not shuffled.ordered
 
 
+@pytest.mark.parametrize("expected", [None, 300])
 @pytest.mark.parametrize("sketched", [False, True])
 def test_any_division_of_the_batches_gives_the_same_facts(
-    sketched: bool, rng: np.random.Generator, monkeypatch: Any
+    sketched: bool, expected: int | None, rng: np.random.Generator, monkeypatch: Any
 ) -> None:
     if sketched:
         monkeypatch.setattr(observer, "_FEATURES", 16)
@@ -293,11 +294,12 @@ def test_any_division_of_the_batches_gives_the_same_facts(
     layers = [cloud(rng, 300), np.hstack([cloud(rng, 300, 40), np.zeros((300, 5))])]
     layers[0][[7, 200]] += 50
     source = CutSource(layers, [40, 40, 40, 40, 40, 40, 60])
-    whole = Observer(source.names, source.widths)
+    whole = Observer(source.names, source.widths, expected=expected)
     whole.of_stream(source)
     merged = None
     for index in range(3):
-        part = Observer(source.names, source.widths, shard=repscope.engine.partial.Shard(index, 3))
+        shard = repscope.engine.partial.Shard(index, 3)
+        part = Observer(source.names, source.widths, expected=expected, shard=shard)
         part.of_stream(source)
         part = Observer.from_arrays(part.arrays(), source.names)
         if merged is None:
@@ -311,6 +313,27 @@ def test_any_division_of_the_batches_gives_the_same_facts(
             assert theirs[fact] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), fact
         # Deviations come from the examples that were among the sampled at some time, which depends on the division.
         assert largest[0] == pytest.approx(largest[1], rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("expected", "sampled", "gathered"),
+    # Kept for a while: some 256 (1 + ln 4000 / 256) examples, or 320; with them the farthest, 32 (1 + ln 4000 / 32).
+    [(None, 256, (800, 1200)), (50, 256, (800, 1200)), (4000, 256, (400, 550)), (8000, 160, (250, 400))],
+)
+def test_a_sample_of_a_stream_of_known_length_comes_from_few_candidates(
+    expected: int | None, sampled: int, gathered: tuple[int, int], rng: np.random.Generator
+) -> None:
+    source = CutSource([rng.standard_normal((4000, 12), dtype=np.float32)], [100] * 40)
+    watcher = Observer(source.names, source.widths, expected=expected)
+    watcher.of_stream(source)
+    rows = np.sort(watcher.sample_rows)
+    assert len(set(rows)) == len(rows)
+    # Where the length was told as twice what it is, half of the candidates do not exist.
+    assert len(rows) == pytest.approx(sampled, abs=0 if sampled == 256 else 4 * np.sqrt(sampled))
+    layer = watcher.layers[0]
+    np.testing.assert_array_equal(layer.sample, source.arrays[0][watcher.sample_rows] - layer.shift)
+    assert gathered[0] < layer.columns.count < gathered[1]
+    assert abs(rows.mean() - 2000) < 4 * 4000 / np.sqrt(12 * len(rows))
 
 
 def test_rows_are_those_of_the_data(rng: np.random.Generator) -> None:
@@ -330,6 +353,36 @@ def test_memory_is_bounded(rng: np.random.Generator) -> None:
     kept = sum(layer.sample.nbytes + layer.far_features.nbytes for layer in watcher.layers)
     assert kept <= observer.BYTES
     assert all(layer.sketched_to for layer in watcher.layers)
+
+
+# -- comparisons without ---------------------------------------------------------------------------------------------
+
+
+def test_without_diagnostics_nothing_else_changes(rng: np.random.Generator) -> None:
+    layers = {"one": cloud(rng), "two": cloud(rng)}
+    layers["one"][7] += 1000
+    with pytest.warns(DiagnosticWarning, match="row 7"):
+        looked = repscope.compare(layers)
+    blind = repscope.compare(layers, diagnostics=False)  # warnings are errors here
+    np.testing.assert_array_equal(blind.values, looked.values)
+    np.testing.assert_array_equal(blind.p_values, looked.p_values)
+    assert looked.diagnostics
+    assert not blind.diagnostics
+    blind = repscope.permutation_test(layers, permutations=19, diagnostics=False).comparison
+    assert not blind.diagnostics
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, False), (False, True)])
+def test_a_resumed_comparison_has_diagnostics_if_all_of_it_has(
+    before: bool, after: bool, rng: np.random.Generator, tmp_path: Any
+) -> None:
+    layers = {"one": cloud(rng), "two": cloud(rng)}
+    settings: dict[str, Any] = {"checkpoint": tmp_path / "sums", "pairs": "batch", "batch_size": 40}
+    first = repscope.compare(layers, diagnostics=before, **settings)
+    again = repscope.compare(layers, diagnostics=after, **settings)
+    np.testing.assert_array_equal(again.values, first.values)
+    assert bool(first.diagnostics) == before
+    assert not again.diagnostics
 
 
 # -- libraries and bad input ---------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ SHAPES = [(1, 3), (5, 130), (70, passes._COLUMNS + 1), (40, 10 * passes._COLUMNS
 def test_lengths_and_projections(shape, dtype, shifted, rng):
     x = rng.normal(size=shape).astype(dtype)
     shift = rng.normal(size=(1, shape[1])).astype(dtype) if shifted else None
-    directions = rng.normal(size=(shape[1], 3)).astype(dtype)
+    directions = rng.normal(size=(3, shape[1])).astype(dtype)
     squares, projections = passes.lengths_and_projections(x, shift, directions)
     y = x.astype(float) - (0 if shift is None else shift)
     rounding = np.finfo(dtype).eps * passes._COLUMNS
     np.testing.assert_allclose(squares, (y**2).sum(axis=1), rtol=rounding)
-    scale = np.linalg.norm(y, axis=1)[:, None] * np.linalg.norm(directions.astype(float), axis=0)
-    assert np.all(np.abs(projections - y @ directions.astype(float)) <= rounding * scale)
+    scale = np.linalg.norm(directions.astype(float), axis=1)[:, None] * np.linalg.norm(y, axis=1)
+    assert np.all(np.abs(projections - directions.astype(float) @ y.T) <= rounding * scale)
 
 
 @pytest.mark.parametrize("f", [0, 2, 64, 5000])
@@ -56,7 +56,7 @@ def test_what_overflows_is_left_to_others():
     x[0, 0] = np.nan
     columns = passes.Columns.empty(8)
     with np.errstate(all="ignore"):
-        squares, _ = passes.lengths_and_projections(x, None, np.ones((8, 3), np.float32))
+        squares, _ = passes.lengths_and_projections(x, None, np.ones((3, 8), np.float32))
         passes.features_of(x, None, np.zeros((1, 8), np.float32), columns, [], 0)
     assert np.isnan(squares[0])
     assert np.isinf(squares[1:]).all()

@@ -90,6 +90,14 @@ def compare(
         bool | None,
         typer.Option("--intervals/--no-intervals", help="Standard errors of cka and hsic.  [default: where cheap]"),
     ] = None,
+    diagnostics: Annotated[
+        bool,
+        typer.Option(
+            "--diagnostics/--no-diagnostics",
+            help="Look at each layer by itself, too, and warn.  [default: yes]",
+            show_default=False,
+        ),
+    ] = True,
     permutations: Annotated[
         int | None,
         typer.Option(min=19, metavar="N", help="Test any measure by N permutations of the examples, in memory."),
@@ -122,6 +130,7 @@ def compare(
             "pairs": pairs.value,
             "precision": precision.value,
             "intervals": "auto" if intervals is None else intervals,
+            "diagnostics": diagnostics,
         }
         share = None if shard is None else parse_shard(shard)
         if permutations is not None:

@@ -15,14 +15,24 @@ class Reservoir:
     Attributes:
         size: Items that are kept.
         keys: Of those that are, in the order of their places.
+        bound: Items with larger keys are passed over, so that fewer are kept for a while only.
     """
 
-    def __init__(self, size: int, keys: Keys | None = None) -> None:
-        self.size = size
+    def __init__(self, size: int, keys: Keys | None = None, bound: float = 1.0) -> None:
+        self.size, self.bound = size, bound
         self.keys: Keys = np.empty(0) if keys is None else keys
 
     def offer(self, keys: Keys) -> tuple[Places, Places]:
-        """Show further items by their keys (b,): which of them are kept, and the places (from 0) that they take."""
+        """Show further items by their keys (b,), uniform between 0 and 1.
+
+        Returns:
+            Which of them are kept, and the places (from 0) that they take.
+        """
+        candidates = np.flatnonzero(keys <= self.bound)
+        added, places = self._best(keys[candidates])
+        return candidates[added], places
+
+    def _best(self, keys: Keys) -> tuple[Places, Places]:
         held = self.keys.size
         if held + keys.size <= self.size:
             added, places = np.arange(keys.size), np.arange(held, held + keys.size)

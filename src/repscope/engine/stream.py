@@ -108,6 +108,11 @@ class ArraySource:
         return int(self.arrays[0].shape[0])
 
     @property
+    def rows_told(self) -> int:
+        """Number of examples."""
+        return self.n
+
+    @property
     def identity(self) -> str:
         """A hash of some examples of every layer."""
         digest = hashlib.blake2b(digest_size=16)

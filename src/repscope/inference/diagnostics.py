@@ -120,7 +120,7 @@ def diagnose(layers: Any, *, seed: int = 0) -> Any:
     if len(set(rows.values())) > 1:
         raise InputError(f"diagnose: layers must have the same number of rows, got {rows}. Give the same examples.")
     source = ArraySource(list(arrays.values()), list(arrays))
-    observer = Observer(source.names, source.widths, seed=seed)
+    observer = Observer(source.names, source.widths, seed=seed, expected=source.n)
     with one_blas_thread():
         observer.of_stream(source)
     found = facts(observer)

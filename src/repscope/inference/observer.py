@@ -23,6 +23,11 @@ from repscope.measures._arrays import Array
 SAMPLE = 256
 """Examples whose features are kept, drawn at random: enough for the spectrum's large parts, small beside a batch."""
 
+CANDIDATES = 1.25
+"""Times as many examples of a stream of known length come into question for the sample; the others cost nothing. That
+fewer do than the sample holds happens once in ten thousand times.
+"""
+
 LEDGER = 1 << 14
 """Examples of which four numbers are kept; a random sample, where there are more."""
 
@@ -49,6 +54,7 @@ class Observer:
         names: Layer names.
         widths: Features of each layer.
         seed: For the sample, the sketches and the projections.
+        expected: Examples of the whole stream, about; None where that is not known.
         shard: This process's share of the batches, or of the blocks of ``held_batches``.
         held_batches: Batches that are given out together.
     """
@@ -59,6 +65,7 @@ class Observer:
         widths: Sequence[int],
         *,
         seed: int = 0,
+        expected: int | None = None,
         shard: Shard | None = None,
         held_batches: int = 1,
     ) -> None:
@@ -68,7 +75,8 @@ class Observer:
             LayerRecord(p, sketched_to=f, seed=(seed, i))
             for i, (p, f) in enumerate(zip(self.widths, _sketches(self.widths), strict=True))
         ]
-        self.sample, self.ledger = Reservoir(SAMPLE), Reservoir(LEDGER)
+        bound = 1.0 if expected is None else min(1.0, CANDIDATES * SAMPLE / max(1, expected))
+        self.sample, self.ledger = Reservoir(SAMPLE, bound=bound), Reservoir(LEDGER)
         self.sample_rows, self.ledger_rows = np.empty(0, np.int64), np.empty(0, np.int64)
         self.n = 0
         self.seen = -1  # the last batch
@@ -128,6 +136,7 @@ class Observer:
             "counts": np.array([self.n, self.seen, self.seed, self.held_batches]),
             "widths": np.array(self.widths),
             "sample.keys": self.sample.keys,
+            "sample.bound": np.array(self.sample.bound),
             "sample.rows": self.sample_rows,
             "ledger.keys": self.ledger.keys,
             "ledger.rows": self.ledger_rows,
@@ -143,7 +152,7 @@ class Observer:
         observer = cls(names, [int(w) for w in arrays["widths"]], seed=seed, shard=shard, held_batches=held_batches)
         observer.n, observer.seen = n, seen
         observer.sample, observer.ledger = (
-            Reservoir(SAMPLE, arrays["sample.keys"]),
+            Reservoir(SAMPLE, arrays["sample.keys"], float(arrays["sample.bound"])),
             Reservoir(LEDGER, arrays["ledger.keys"]),
         )
         observer.sample_rows, observer.ledger_rows = arrays["sample.rows"], arrays["ledger.rows"]
@@ -166,8 +175,8 @@ def expected_bytes(widths: Sequence[int], n: int) -> float:
     """Memory that an observer of these layers takes for n examples."""
     kept, listed = min(SAMPLE, n) + min(FARTHEST, n), min(LEDGER, n)
     numbers = [2 * f or p for p, f in zip(widths, _sketches(widths), strict=True)]
-    # Four sums and three directions for each feature; the examples of one layer once more on their way.
-    held = sum(4 * kept * f + 16 * listed + 52 * p for p, f in zip(widths, numbers, strict=True))
+    # Four sums, three directions and two signs for each feature; the examples of one layer once more on their way.
+    held = sum(4 * kept * f + 16 * listed + 60 * p for p, f in zip(widths, numbers, strict=True))
     return float(held + 4 * kept * max(widths))
 
 

@@ -13,31 +13,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from repscope.measures._arrays import squared_lengths
-
 Floats = npt.NDArray[np.floating[Any]]
 
-_ROWS = 32
+_ROWS = 16
 """Examples of a block."""
 
-_COLUMNS = 3072
-"""Features of a block, about: long stretches of memory, and with the examples some 400 kilobytes."""
+_COLUMNS = 8192
+"""Features of a block that is read and no more: with the examples half a megabyte, the cache of one core."""
+
+_COPIED_COLUMNS = 6144
+"""Features of a block of which copies are made, about."""
 
 
 def lengths_and_projections(x: Floats, shift: Floats | None, directions: Floats) -> tuple[Floats, Floats]:
-    """Squared lengths (b,) of the examples (b, p) less ``shift`` (1, p), and their products with directions (p, k).
+    """Squared lengths (b,) of examples (b, p) less a shift (1, p), and products of directions (k, p) with these (k, b).
 
-    Both in double precision, summed from blocks in the precision of the features.
+    In double precision, summed from blocks in the precision of the features.
     """
     b, p = x.shape
-    squares, projections = np.zeros(b), np.zeros((b, directions.shape[1]))
-    for rows in _slices(b, _ROWS):
-        for columns in _slices(p, _COLUMNS):
+    squares, projections = np.zeros(b), np.zeros((len(directions), b))
+    for columns in _slices(p, _COLUMNS if shift is None else _COPIED_COLUMNS):
+        onto = directions[:, columns]
+        for rows in _slices(b, _ROWS):
             part = x[rows, columns]
             if shift is not None:
                 part = part - shift[:, columns]
-            squares[rows] += squared_lengths(part)
-            projections[rows] += part @ directions[columns]
+            squares[rows] += np.einsum("ij,ij->i", part, part)
+            projections[:, rows] += onto @ part.T
     return squares, projections
 
 
@@ -99,7 +101,7 @@ def features_of(
         2002), and those of two independent sketches may be multiplied where squares of products are wanted.
     """
     m, p = x.shape[0] if rows is None else len(rows), x.shape[1]
-    step = max(1, _COLUMNS // f) * f if signs else _COLUMNS
+    step = max(1, _COPIED_COLUMNS // f) * f if signs else _COPIED_COLUMNS
     found = np.zeros((m, len(signs) * f or p), np.float32)
     for wanted in _slices(m, _ROWS):
         for part in _slices(p, step):

@@ -37,7 +37,7 @@ class _Axes:
     Attributes:
         shift: A typical example (1, p).
         shifted: Whether features are shifted before they are squared.
-        directions: Ones, the shift less its mean, random signs (p, 3), in the library of the activations.
+        directions: Ones, the shift less its mean, random signs (3, p), in the library of the activations.
         placed: The shift in that library.
     """
 
@@ -76,6 +76,7 @@ class LayerRecord:
         self.constant: Integers = np.empty(0, np.int64)
         self.constants: Floats = np.empty(0)
         self.axes: _Axes | None = None
+        self._sketching: tuple[Floats, ...] = ()
         self._new_far = np.empty(0, bool)
 
     @property
@@ -95,7 +96,7 @@ class LayerRecord:
         self._set_axes(xp, x, shift, not float(np.vdot(shift, shift)) <= _OFFSET * spread)
 
     def _set_axes(self, xp: Any, x: Array, shift: Floats, shifted: bool) -> None:
-        directions = np.stack([np.ones(self.width), shift[0] - shift.mean(), self._signs(0)]).T
+        directions = np.stack([np.ones(self.width), shift[0] - shift.mean(), self._signs(0)])
         device = array_api_compat.device(x)
         placed = xp.astype(xp.asarray(shift, device=device), x.dtype)
         self.axes = _Axes(shift, shifted, xp.astype(xp.asarray(directions, device=device), x.dtype), placed)
@@ -136,8 +137,8 @@ class LayerRecord:
             squares, projections = lengths_and_projections(x, place, axes.directions)
         else:
             y = x - axes.placed if axes.shifted else x
-            squares, projections = to_numpy(squared_lengths(y)), to_numpy(y @ axes.directions)
-        ones, along, signs = projections.T
+            squares, projections = to_numpy(squared_lengths(y)), to_numpy(axes.directions @ y.T)
+        ones, along, signs = projections
         if axes.shifted:
             lengths = squares
             # The features are y + shift; neither the mean of the shift nor that of y varies over the features.
@@ -187,8 +188,9 @@ class LayerRecord:
             if rows is not None:
                 x = xp.take(x, xp.asarray(rows, device=array_api_compat.device(x)), axis=0)
             x, rows = _numbers(x), None
-        signs = [self._signs(1), self._signs(2)] if self.sketched_to else []
-        return features_of(x, rows, self.axes.shift, self.columns, signs, self.sketched_to)
+        if self.sketched_to and not self._sketching:
+            self._sketching = (self._signs(1), self._signs(2))
+        return features_of(x, rows, self.axes.shift, self.columns, self._sketching, self.sketched_to)
 
     # -- work that is divided ----------------------------------------------------------------------------------
 

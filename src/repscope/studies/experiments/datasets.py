@@ -88,8 +88,8 @@ def run(context: Context) -> Findings:
 
 def _epochs(context: Context, data: str) -> int:
     """Passes over a data set after which a network has seen as many images as those of the study's own."""
-    wanted = context["train_images"]
-    shown = context["epochs"] * min(wanted, context.images(context["data"]).train_examples)
+    wanted, epochs = int(context["train_images"]), int(context["epochs"])
+    shown = epochs * min(wanted, context.images(context["data"]).train_examples)
     return round(shown / min(wanted, context.images(data).train_examples))
 
 
