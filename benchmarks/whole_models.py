@@ -38,7 +38,7 @@ class Replay(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for name, activation in zip(self.names, self.recorded[int(x[0, 0]) % len(self.recorded)].values(), strict=True):
-            activation = getattr(self, name)(activation)
+            activation = getattr(self, name)(activation[: len(x)])
         return activation
 
 

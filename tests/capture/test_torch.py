@@ -264,6 +264,44 @@ class TestRun:
         capture.run(IMAGES[:4], lambda name, x: None)
         assert passes == [6, 6, 4]
 
+    @pytest.mark.parametrize(
+        ("batch", "seen"),
+        [
+            (torch.randn(40, 3, 8, 8), [13, 40]),
+            ((torch.randn(40, 3, 8, 8), torch.arange(40)), [13, 40]),
+            ([torch.randn(40, 3, 8, 8), {"labels": torch.arange(40)}], [40, 40]),
+            ({"images": torch.randn(40, 3, 8, 8)}, [40, 40]),
+        ],
+        ids=["tensor", "tuple", "mixed list", "dict"],
+    )
+    def test_a_dozen_items_of_a_batch_of_tensors_tell_the_layers(self, batch: Any, seen: list[int]) -> None:
+        passes = []
+
+        def forward(model: nn.Module, batch: Any) -> None:
+            images = batch if isinstance(batch, Tensor) else batch["images" if isinstance(batch, dict) else 0]
+            passes.append(len(images))
+            model(images)
+
+        capture = Capture(paper_net(), forward=forward)
+        shapes = {}
+        capture.run(batch, lambda name, x: shapes.update({name: tuple(x.shape)}))
+        assert passes == seen
+        assert shapes == {info.name: (40, info.features) for info in capture.layers}
+
+    def test_a_model_that_takes_no_few_items_is_shown_all(self) -> None:
+        class Fixed(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.unit = nn.Linear(3, 2)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.unit(x.reshape(20, 3))
+
+        capture = Capture(Fixed())
+        assert [info.name for info in capture.discover(torch.randn(20, 3))] == ["unit"]
+        with pytest.raises(RuntimeError, match="invalid for input of size 63"):
+            Capture(Fixed()).discover(torch.randn(21, 3))
+
     def test_collected_tensors_own_their_memory(self) -> None:
         got = Capture(nn.Sequential(nn.Linear(3, 3), nn.Identity(), nn.ReLU(inplace=True)), "*").collect(
             torch.randn(4, 3)

@@ -116,6 +116,16 @@ def batch_items(batch: Batch) -> int:
     return int(items)
 
 
+def few_items(batch: Batch, count: int) -> Batch | None:
+    """The first items of a batch of tensors; None where it holds anything else, or no more items than these."""
+    tensors = [batch] if isinstance(batch, Tensor) else batch
+    if type(tensors) not in (tuple, list) or not all(isinstance(x, Tensor) and x.ndim for x in tensors):
+        return None
+    if not tensors or len(tensors[0]) <= count or len({len(x) for x in tensors}) > 1:
+        return None
+    return batch[:count] if isinstance(batch, Tensor) else type(tensors)(x[:count] for x in tensors)
+
+
 def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
     """A copy of the batch with every tensor and numeric array as a tensor on ``device``.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import Any, Self
@@ -29,6 +29,7 @@ from repscope.capture.data import (
     accepted_keywords,
     batch_items,
     batches,
+    few_items,
     model_inputs,
     move,
 )
@@ -48,6 +49,9 @@ from repscope.errors import CaptureError, InputError
 
 Consumer = Callable[[str, Tensor], None]
 Forward = Callable[[nn.Module, Batch], Any]
+
+_FEW_ITEMS = 13
+"""Items that are enough to find the layers: hardly any other axis of an activation has this length."""
 
 
 class Capture:
@@ -151,8 +155,8 @@ class Capture:
     def discover(self, batch: Batch | Prepared) -> tuple[LayerInfo, ...]:
         """Runs one forward pass to find the layers, their order of execution and how often each is called.
 
-        Modules that were asked for and don't run, or whose output isn't one row of numbers per item, are left out with
-        a warning.
+        A dozen items of a batch of tensors are enough, if the model runs on so few. Modules that were asked for and
+        don't run, or whose output isn't one row of numbers per item, are left out with a warning.
 
         Returns:
             The layers in order of execution; ``layers`` and ``names`` hold them from now on.
@@ -163,6 +167,24 @@ class Capture:
                 decoder.
         """
         prepared = self.prepare(batch)
+        planned = self._planned_from_few(prepared) or self._planned(prepared)
+        check_one_kind_of_tokens(planned, prepared.tokens)
+        self._plan = {}
+        for layer in planned:
+            self._plan.setdefault((layer.module, layer.side, layer.call), []).append(layer)
+        self.layers = tuple(layer.info for layer in planned)
+        return self.layers
+
+    def _planned_from_few(self, prepared: Prepared) -> Sequence[PlannedLayer] | None:
+        few = few_items(prepared.batch, _FEW_ITEMS)
+        if few is None:
+            return None
+        try:
+            return self._planned(self.prepare(few))
+        except Exception:  # a model may have anything against few items; what it has against all of them comes out
+            return None
+
+    def _planned(self, prepared: Prepared) -> Sequence[PlannedLayer]:
         trace = Trace(self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens)
         # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
         with self._observed(), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
@@ -171,21 +193,14 @@ class Capture:
                 hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
                 hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
             self._call(prepared.batch)
-        planned = trace.plan()
-        check_one_kind_of_tokens(planned, prepared.tokens)
-        self._plan = {}
-        for layer in planned:
-            self._plan.setdefault((layer.module, layer.side, layer.call), []).append(layer)
-        self.layers = tuple(layer.info for layer in planned)
-        return self.layers
+        return trace.plan()
 
     def run(self, batch: Batch | Prepared, consume: Consumer) -> None:
         """Runs one forward pass and hands every layer's representation of the batch to ``consume``.
 
         ``consume(name, x)`` is called inside the hook. ``x`` of shape (examples, features) is detached, has the
         model's device and precision, and is valid only during the call: copy it or reduce it there. If ``consume``
-        raises, the forward pass ends and the exception comes out here. The first run does :meth:`discover` first,
-        with one more forward pass.
+        raises, the forward pass ends and the exception comes out here. The first run does :meth:`discover` first.
 
         Raises:
             CaptureError: on this batch a layer has other features than on the first one, or isn't called as often.
