@@ -211,8 +211,13 @@ CONTESTS: tuple[Contest, ...] = (
     Contest("soft_matching", {"kind": "correlation"}, packages={"POT": partial(transport, "correlation")}),
     Contest("canonical_ridge", plain={"SVD": pairwise(plain_pairs.canonical_ridge)}),
     Contest("gulp", plain={"the authors'": pairwise(plain_pairs.gulp)}),
-    Contest("distance_correlation", packages={"dcor": partial(dcor, "u_distance_correlation_sqr")}),
-    Contest("distance_correlation", {"estimator": "biased"}, packages={"dcor": partial(dcor, "distance_correlation")}),
+    Contest("distance_correlation", packages={"dcor": partial(dcor, "u_distance_correlation_sqr")}, layers=6),
+    Contest(
+        "distance_correlation",
+        {"estimator": "biased"},
+        packages={"dcor": partial(dcor, "distance_correlation")},
+        layers=6,
+    ),
     Contest("rv2", plain={"Gram matrices": pairwise(plain_pairs.rv2)}, packages={"hoggorm": hoggorm}),
     Contest("rsa", packages={"rsatoolbox": partial(rsatoolbox, "correlation", "spearman")}),
     *(
