@@ -249,11 +249,13 @@ def centered_gram(xp: Namespace, x: Array, dtype: Any) -> tuple[Array, float]:
     """
     n = x.shape[0]
     gram, scale = xp.zeros((n, n), dtype=dtype, device=array_api_compat.device(x)), 0.0
+    # Fresh memory for the product of each block would take a tenth of the time.
+    spare = {"out": np.empty_like(gram)} if isinstance(gram, np.ndarray) else {}
     for block in _column_blocks(xp, x, dtype):
         block, own = _centered_and_scaled(xp, block)
         if own == 0.0:
             continue  # nothing but constant columns
-        product = block @ block.T
+        product = xp.matmul(block, block.T, **spare)
         if own > scale:
             gram *= (scale / own) ** 2
             scale = own

@@ -20,6 +20,7 @@ from repscope.measures._arrays import (
     Array,
     Namespace,
     center_and_scale,
+    centered_gram,
     detached,
     differentiable,
     number,
@@ -110,8 +111,12 @@ class _Radial(Kernel):
 
     def _squared_distances_and_bandwidth(self, xp: Namespace, x: Array) -> tuple[Array, float]:
         """Squared distances (n, n) and σ², in a common unit that keeps both near one."""
-        features, scale = center_and_scale(xp, x)
-        squared = squared_distances(xp, features)
+        if x.shape[1] <= x.shape[0] or differentiable(x):
+            features, scale = center_and_scale(xp, x)
+            squared = squared_distances(xp, features)
+        else:
+            gram, scale = centered_gram(xp, x, x.dtype)
+            squared = distances_of_products(xp, gram)
         if self.sigma is not None:
             return squared, (self.sigma / scale) * (self.sigma / scale)
         return squared, self.fraction**2 * median_of_distances(xp, squared, self.median)
@@ -328,7 +333,11 @@ def gram_matrix(kernel: Kernel, x: Array) -> Array:
 
 def squared_distances(xp: Namespace, x: Array) -> Array:
     """Squared Euclidean distances (n, n) between the rows of centred ``x`` (n, p); exact zeros on the diagonal."""
-    products = x @ x.T
+    return distances_of_products(xp, x @ x.T)
+
+
+def distances_of_products(xp: Namespace, products: Array) -> Array:
+    """The same from the products (n, n) of all examples, which are not changed."""
     # Squares from the same product: rounded alike, they cancel to zero where two examples coincide.
     squares = xp.linalg.diagonal(products)
     distances = squares[:, None] + squares[None, :]
