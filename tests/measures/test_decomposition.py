@@ -267,7 +267,13 @@ def test_wide_layers_are_never_copied_whole(monkeypatch):
 
     monkeypatch.setattr(_arrays, "_BLOCK_ENTRIES", 1 << 18)
     x = np.random.default_rng(0).standard_normal((40, 100_000), dtype=np.float32)
-    for call in (routes.decompose, lambda z: repscope.procrustes(z, z), lambda z: repscope.cka(z, z)):
+    calls = (
+        routes.decompose,
+        lambda z: repscope.procrustes(z, z),
+        lambda z: repscope.cka(z, z),
+        lambda z: repscope.cka(z, z, kernel=repscope.RBF(0.5)),
+    )
+    for call in calls:
         tracemalloc.start()
         try:
             call(x)

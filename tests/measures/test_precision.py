@@ -9,7 +9,7 @@ import pytest
 
 import repscope
 from repscope import RBF, Cosine, Laplace, Linear, Polynomial
-from repscope.measures import hsic
+from repscope.measures import _arrays, hsic
 from repscope.measures._arrays import center, center_and_scale
 from repscope.measures.catalog import configure
 from repscope.measures.measure import Invariance
@@ -203,8 +203,10 @@ def test_centering_is_not_spoiled_by_an_outlier(row):
     np.testing.assert_allclose(found - found[0], exact[others] - exact[others][0], atol=3e-4)
 
 
-def test_equal_rows_are_at_distance_zero_for_laplace():
-    x, _ = pair(30, 6, 5)
+@pytest.mark.parametrize("width", [6, 700])
+def test_equal_rows_are_at_distance_zero_for_laplace(width, monkeypatch):
+    monkeypatch.setattr(_arrays, "_BLOCK_ENTRIES", 30 * 64)
+    x, _ = pair(30, width, 5)
     x[7] = x[3]
     gram = Laplace(1.0).gram((x + 1000).astype(np.float32))
     np.testing.assert_allclose(gram[7, 3], 1.0, atol=1e-7)
