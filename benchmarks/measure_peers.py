@@ -218,7 +218,7 @@ CONTESTS: tuple[Contest, ...] = (
         packages={"dcor": partial(dcor, "distance_correlation")},
         layers=2,
     ),
-    Contest("rv2", plain={"Gram matrices": pairwise(plain_pairs.rv2)}, packages={"hoggorm": hoggorm}),
+    Contest("rv2", plain={"Gram matrices": pairwise(plain_pairs.rv2)}, packages={"hoggorm": hoggorm}, layers=6),
     Contest("rsa", packages={"rsatoolbox": partial(rsatoolbox, "correlation", "spearman")}),
     *(
         Contest(
