@@ -148,9 +148,18 @@ def _without_mean(xp: Namespace, matrix: Array) -> Array:
 def ranks(xp: Namespace, pairs: Array) -> Array:
     """Ranks from 1, the mean of their places for equal entries."""
     pairs = detached(pairs)
-    ordered = xp.sort(pairs)
-    first, behind = (xp.searchsorted(ordered, pairs, side=side) for side in ("left", "right"))
-    return (xp.astype(first, pairs.dtype) + xp.astype(behind, pairs.dtype) + 1.0) / 2.0
+    order = xp.argsort(pairs)
+    ordered = xp.take(pairs, order)
+    if isinstance(ordered, np.ndarray):
+        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        behind = np.append(first[1:], ordered.size)
+        found = np.empty_like(ordered)
+        found[order] = np.repeat(((first + behind + 1) / 2).astype(ordered.dtype), behind - first)
+        return found
+    # Searching for entries in their order stays near in memory.
+    first, behind = (xp.searchsorted(ordered, ordered, side=side) for side in ("left", "right"))
+    places = (xp.astype(first, ordered.dtype) + xp.astype(behind, ordered.dtype) + 1.0) / 2.0
+    return xp.take(places, xp.argsort(order))
 
 
 def _correlation(xp: Namespace, x: Array) -> Array:
