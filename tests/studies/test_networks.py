@@ -14,6 +14,7 @@ from repscope.studies.networks import (  # noqa: E402
     plain,
     representation_layers,
     resnet,
+    take_statistics,
     tiny10,
     width_net,
 )
@@ -292,3 +293,26 @@ def test_nine_pixels_are_enough_and_eight_are_refused():
 def test_wrong_axes_or_channels_are_refused(shape):
     with pytest.raises(InputError, match=r"tiny10: images must have shape \(n, 1, height, width\), got .*in_channels"):
         tiny10(in_channels=1)(torch.zeros(shape))
+
+
+def test_batch_normalisation_takes_the_statistics_of_images():
+    network = plain(10, seed=0, width=4).eval()
+    images = 3 + 2 * torch.randn(32, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    take_statistics(network, images.numpy())
+    assert not network.training
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+    seen = []
+    handles = [
+        m.register_forward_hook(lambda m, inputs, output: seen.append(output))
+        for m in network.modules()
+        if isinstance(m, nn.BatchNorm2d)
+    ]
+    with torch.no_grad():
+        network(images)
+    for handle in handles:
+        handle.remove()
+    assert len(seen) == 8
+    for output in seen:  # up to n / (n - 1), by which the variances of a batch and of the images differ
+        mean, deviation = output.mean(dim=(0, 2, 3)), output.std(dim=(0, 2, 3))
+        torch.testing.assert_close(mean, torch.zeros_like(mean), atol=0.02, rtol=0)
+        torch.testing.assert_close(deviation, torch.ones_like(mean), atol=0.05, rtol=0)

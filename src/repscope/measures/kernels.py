@@ -337,9 +337,17 @@ def squared_distances(xp: Namespace, x: Array) -> Array:
 
 
 def distances_of_products(xp: Namespace, products: Array) -> Array:
-    """The same from the products (n, n) of all examples, which are not changed."""
+    """The same from the products (n, n) of all examples, which are used up."""
     # Squares from the same product: rounded alike, they cancel to zero where two examples coincide.
     squares = xp.linalg.diagonal(products)
+    if isinstance(products, np.ndarray):
+        squares = squares.copy()
+        products *= -2.0  # in place: fresh memory takes longer than the arithmetic
+        products += squares[:, None]
+        products += squares[None, :]
+        np.maximum(products, 0.0, out=products)
+        np.fill_diagonal(products, 0.0)
+        return products
     distances = squares[:, None] + squares[None, :]
     distances -= 2.0 * products
     distances = xp.where(distances > 0, distances, _zero(xp, distances))

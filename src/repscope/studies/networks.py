@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,6 +58,23 @@ class ConvUnit:
         """Return the smallest input size, in pixels, that leaves a map of at least ``output`` pixels."""
         span = (output - 1) * self.stride + 1
         return span if self.padding == "same" else span + self.kernel - 1
+
+
+def take_statistics(network: nn.Module, images: NDArray[np.float32]) -> None:
+    """Let batch normalisation run with the means and variances that these images (n, channels, height, width) have."""
+    normalised = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    training, momenta = network.training, [module.momentum for module in normalised]
+    network.train()
+    for module in normalised:
+        module.reset_running_stats()
+        module.momentum = None  # the mean over all batches, of which there is one
+    try:
+        with torch.no_grad():
+            network(torch.from_numpy(images).to(next(network.parameters()).device))
+    finally:
+        for module, momentum in zip(normalised, momenta, strict=True):
+            module.momentum = momentum
+        network.train(training)
 
 
 class GlobalAveragePool(nn.Module):
