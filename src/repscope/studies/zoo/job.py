@@ -20,6 +20,9 @@ from repscope.studies.zoo.network_file import save
 from repscope.studies.zoo.spec import AnyRecipe, NetworkSpec
 from repscope.studies.zoo.tasks import Task, task
 
+_UNTRAINED_EXAMPLES = 200
+"""Test examples on which an untrained network is tried: it guesses, and a deep one takes its time to."""
+
 _GLANCE, _MEASURED = 0.2, 5.0
 """Seconds in which speed is measured: a glance, and where the training takes long, as long as a forecast needs."""
 
@@ -111,7 +114,7 @@ class Job:
                 if on_speed is not None:
                     on_speed(self._speed(model))
                 record = self._task.train(model, seed, self.checkpoint(seed), on_epoch)
-            test_accuracy = self._task.test(model)
+            test_accuracy = self._task.test(model, None if self.recipe.epochs else _UNTRAINED_EXAMPLES)
         save(
             self.file(seed),
             model,

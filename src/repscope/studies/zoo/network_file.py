@@ -32,7 +32,7 @@ class TrainedNetwork:
         seed: Decided its initial weights and its training.
         record: The course of the training; without epochs for an untrained network.
         test_accuracy: Share of the test images that it classifies rightly, 0 to 1; of a translator, share of the test
-            tokens that it predicts from those before them.
+            tokens that it predicts from those before them. Of an untrained network, among the first 200.
         data: Name and fingerprint of the data, number of training and test examples, notes.
         circumstances: Device and precision of the training, versions.
         file: Where it is stored.

@@ -32,8 +32,8 @@ class Task(Protocol):
     def train(self, model: Any, seed: int, checkpoint: Path, on_epoch: OnEpoch) -> TrainingRecord:
         """Train the model in place, from the checkpoint where there is one."""
 
-    def test(self, model: Any) -> float:
-        """The share of the test examples that the model answers rightly, 0 to 1."""
+    def test(self, model: Any, examples: int | None = None) -> float:
+        """The share of the test examples, or of the first of them, that the model answers rightly, 0 to 1."""
 
 
 def task(data: ImageSet | ParallelText, recipe: AnyRecipe, limit: int | None, device: torch.device) -> Task:
@@ -95,8 +95,9 @@ class _Classification:
             **self._options,
         )
 
-    def test(self, model: nn.Module) -> float:
-        return accuracy(model, *self._testing)
+    def test(self, model: nn.Module, examples: int | None = None) -> float:
+        images, labels = self._testing
+        return accuracy(model, images[:examples], labels[:examples])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,5 +131,5 @@ class _Translation:
             **self._options,
         )
 
-    def test(self, model: Any) -> float:
-        return token_accuracy(model.eval(), self.text.tokens(self.text.judged))
+    def test(self, model: Any, examples: int | None = None) -> float:
+        return token_accuracy(model.eval(), self.text.tokens(self.text.judged[:examples]))
