@@ -247,7 +247,8 @@ def _tau_a(xp: Namespace, x: Array, y: Array) -> Array:
     left, right = (np.asarray(z.cpu() if array_api_compat.is_torch_array(z) else z) for z in (detached(x), detached(y)))
     m = left.size
     pairs = m * (m - 1) / 2
-    untied = [pairs - sum(c * (c - 1) / 2 for c in np.unique(z, return_counts=True)[1]) for z in (left, right)]
+    alike = (np.unique(z, return_counts=True)[1].astype(np.float64) for z in (left, right))
+    untied = [pairs - float(np.sum(counts * (counts - 1))) / 2 for counts in alike]
     value = float(kendalltau(left, right).statistic) * math.sqrt(untied[0]) * math.sqrt(untied[1]) / pairs
     return xp.sum(x[:1]) * 0.0 + value
 
