@@ -60,11 +60,13 @@ class RDMState:
             length where the score is a product.
         compare: The comparison.
         vanishes: There is nothing to compare: all examples are equal, or all equally far apart.
+        untied: For τ_a the share of the pairs of entries that are not equal.
     """
 
     entries: Array
     compare: RDMComparison
     vanishes: bool
+    untied: float = math.nan
 
 
 def check_options(options: Mapping[str, Any], *, function: str = "rsa") -> int:
@@ -114,7 +116,7 @@ def state_of(matrix: Array, compare: RDMComparison) -> RDMState:
     pairs = pairs_of(xp, matrix)
     largest = number(xp.max(xp.abs(pairs)))
     if compare == "tau_a":
-        return RDMState(pairs, compare, _constant(xp, pairs))
+        return RDMState(pairs, compare, _constant(xp, pairs), _untied(pairs))
     if compare == "rho_a":
         return RDMState(ranks(xp, pairs), compare, _constant(xp, pairs))
     if compare == "spearman":
@@ -234,23 +236,29 @@ def score(state_x: RDMState, state_y: RDMState) -> Array:
         centre = (m + 1) / 2
         return 12.0 * xp.sum((x - centre) * (y - centre)) / (float(m) ** 3 - m)
     if state_x.compare == "tau_a":
-        return _tau_a(xp, x, y)
+        return _tau_b(xp, x, y) * math.sqrt(state_x.untied) * math.sqrt(state_y.untied)
     return xp.sum(x * y)
 
 
-def _tau_a(xp: Namespace, x: Array, y: Array) -> Array:
-    """Kendall's τ_a, in m log m steps, from scipy's τ_b, whose denominator is undone."""
+def _tau_b(xp: Namespace, x: Array, y: Array) -> Array:
+    """Kendall's τ_b by scipy, in m log m steps; τ_a is that times the root of both shares of pairs without ties."""
     try:
         from scipy.stats import kendalltau
     except ImportError:
         raise MissingExtraError("rsa: compare='tau_a'", "scipy", "measures") from None
-    left, right = (np.asarray(z.cpu() if array_api_compat.is_torch_array(z) else z) for z in (detached(x), detached(y)))
-    m = left.size
-    pairs = m * (m - 1) / 2
-    alike = (np.unique(z, return_counts=True)[1].astype(np.float64) for z in (left, right))
-    untied = [pairs - float(np.sum(counts * (counts - 1))) / 2 for counts in alike]
-    value = float(kendalltau(left, right).statistic) * math.sqrt(untied[0]) * math.sqrt(untied[1]) / pairs
+    value = float(kendalltau(_on_the_host(x), _on_the_host(y)).statistic)
     return xp.sum(x[:1]) * 0.0 + value
+
+
+def _untied(entries: Array) -> float:
+    counts = np.unique(_on_the_host(entries), return_counts=True)[1].astype(np.float64)
+    m = float(counts.sum())
+    return 1.0 - float(np.sum(counts * (counts - 1))) / (m * (m - 1))
+
+
+def _on_the_host(entries: Array) -> np.ndarray[Any, Any]:
+    entries = detached(entries)
+    return np.asarray(entries.cpu() if array_api_compat.is_torch_array(entries) else entries)
 
 
 def rsa(
