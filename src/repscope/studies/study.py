@@ -292,9 +292,11 @@ class Context:
         data: NDArray[np.float32],
         *,
         layers: Mapping[str, Sequence[str]] | None = None,
+        batch_size: int = 256,
     ) -> Comparison:
         """All layers of all models against all by linear CKA as in the paper; kept under ``name``."""
-        return self.compare_all({name: CKA}, models, data, layers=layers)[name]
+        capture = {"reduce": "flatten", "batch_size": batch_size}
+        return self.compare_all({name: CKA}, models, data, layers=layers, capture=capture)[name]
 
     def compare_all(
         self,

@@ -38,6 +38,10 @@ _STATISTICS_IMAGES = 256
 """Training images whose statistics batch normalisation of untrained networks takes."""
 
 
+_WIDE_BATCH = 64
+"""Images in a batch of the widest networks: all layers of one batch must fit memory."""
+
+
 def run(context: Context) -> Findings:
     """Compare untrained networks with themselves, with each other, and with trained ones."""
     from repscope.studies.zoo import NetworkSpec
@@ -56,7 +60,7 @@ def run(context: Context) -> Findings:
     )
     few = context.data("test", limit=context["untrained_images"])
     untrained = {spec: _untrained(context, spec, name, count) for spec in dict.fromkeys([wide, narrow])}
-    alone = context.compare("untrained", untrained[wide], few)
+    alone = context.compare("untrained", untrained[wide], few, batch_size=_WIDE_BATCH)
     models = untrained[narrow] | {
         f"trained/{net.seed}": net.model for net in context.train(narrow, range(seed, seed + count), title=name)
     }
@@ -124,7 +128,7 @@ def _untrained(context: Context, spec: NetworkSpec, title: str, count: int) -> d
 def _deep(context: Context, name: str, data: NDArray[np.float32]) -> Comparison:
     """One untrained network of the given kind and depth with itself."""
     (model,) = _untrained(context, _deep_spec(context, name), name, 1).values()
-    return context.compare(f"untrained-{name}", {name: model}, data)
+    return context.compare(f"untrained-{name}", {name: model}, data, batch_size=_WIDE_BATCH)
 
 
 def _deep_spec(settings: Context | Mapping[str, Any], name: str) -> NetworkSpec:
