@@ -108,13 +108,13 @@ def state_of(matrix: Array, compare: RDMComparison) -> RDMState:
     """A dissimilarity matrix (n, n) as the comparison needs it."""
     xp = array_api_compat.array_namespace(matrix)
     if compare in ("cosine_cov", "corr_cov"):
-        largest = number(xp.max(xp.abs(matrix)))
+        largest = _largest(xp, matrix)
         if compare == "corr_cov":
             matrix = _without_mean(xp, matrix)
         # Whitening the pairs by their covariance, (4, 1, 0) for pairs that share two, one and no examples, is centring.
         return _unit(xp, xp.reshape(center_gram(matrix, "biased"), (-1,)), compare, largest)
     pairs = pairs_of(xp, matrix)
-    largest = number(xp.max(xp.abs(pairs)))
+    largest = _largest(xp, pairs)
     if compare == "tau_a":
         return RDMState(pairs, compare, _constant(xp, pairs), _untied(pairs))
     if compare == "rho_a":
@@ -122,20 +122,29 @@ def state_of(matrix: Array, compare: RDMComparison) -> RDMState:
     if compare == "spearman":
         pairs = ranks(xp, pairs)
     if compare != "cosine":
-        pairs = pairs - xp.mean(pairs)
+        pairs -= xp.mean(pairs)
     return _unit(xp, pairs, compare, largest)
 
 
 def _unit(xp: Namespace, entries: Array, compare: RDMComparison, largest: float) -> RDMState:
     """Entries of unit length, unless rounding is all that there is of them."""
-    vanishes = number(xp.max(xp.abs(entries))) <= 16 * float(xp.finfo(entries.dtype).eps) * largest
+    vanishes = _largest(xp, entries) <= 16 * float(xp.finfo(entries.dtype).eps) * largest
     if vanishes:
         return RDMState(entries, compare, True)
-    return RDMState(entries / xp.sqrt(xp.sum(entries * entries)), compare, False)
+    length = xp.sqrt(xp.sum(entries * entries))
+    if isinstance(entries, np.ndarray):
+        entries /= length  # in place: fresh memory takes longer than the arithmetic
+        return RDMState(entries, compare, False)
+    return RDMState(entries / length, compare, False)
+
+
+def _largest(xp: Namespace, entries: Array) -> float:
+    """Largest absolute value."""
+    return max(number(xp.max(entries)), -number(xp.min(entries)))
 
 
 def _constant(xp: Namespace, pairs: Array) -> bool:
-    largest = number(xp.max(xp.abs(pairs)))
+    largest = _largest(xp, pairs)
     return number(xp.max(pairs) - xp.min(pairs)) <= 16 * float(xp.finfo(pairs.dtype).eps) * largest
 
 
