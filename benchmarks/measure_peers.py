@@ -80,8 +80,11 @@ def rsatoolbox(rdm: str, compare: str) -> Side:
     from rsatoolbox.rdm import calc_rdm
     from rsatoolbox.rdm import compare as compare_rdms
 
+    # Its correlation sums two million numbers one after the other: from single precision it is wrong by a thousandth.
+    dtype = np.float64 if compare == "corr" else np.float32
+
     def side(a: Layers, b: Layers) -> Matrix:
-        left, right = (calc_rdm([Dataset(x) for x in layers], method=rdm) for layers in (a, b))
+        left, right = (calc_rdm([Dataset(x.astype(dtype)) for x in layers], method=rdm) for layers in (a, b))
         return np.asarray(compare_rdms(left, right, method=compare))
 
     return side
