@@ -75,6 +75,7 @@ class Baselines:
         from repscope.plot import same_layer
 
         ceiling = None if self.ceiling is None or self.ceiling_sd is None else (self.ceiling, self.ceiling_sd)
+        options = {"label": self.comparison.title, **options}
         return same_layer(self.comparison, ax, ceiling=ceiling, floors=self.floors, **options)
 
     def to_json(self) -> str:

@@ -85,7 +85,8 @@ def compare(
         replicates: Keep the scores without these examples, for :func:`repscope.difference`; or an error that says why
             they cannot be had.
         diagnostics: Look at each layer by itself, too, and warn where its scores mean little: a few examples, one
-            direction or one feature decides them, examples are repeated. False saves up to a third of the time.
+            direction or one feature decides them, examples are repeated. False saves a quarter to a half of the time
+            over wide layers (``python -m benchmarks.whole_models``).
         **options: Further options of the measure, such as ``summary="mean"``.
 
     Returns:

@@ -146,6 +146,7 @@ def test_the_plot_shows_them_too():
     ax = found.plot(label="a and b")
     lines = {line.get_label(): line.get_ydata() for line in ax.lines}
     assert list(lines) == ["a and b", "chance", "ceiling: other seeds", "floor: untrained"]
+    assert found.plot().lines[0].get_label() == found.comparison.title
     np.testing.assert_array_equal(lines["a and b"], found.score)
     np.testing.assert_array_equal(lines["ceiling: other seeds"], found.ceiling)
     np.testing.assert_array_equal(lines["floor: untrained"], found.floors["untrained"])

@@ -12,6 +12,7 @@ from repscope import RBF, Cosine, Laplace, Linear, Polynomial
 from repscope.measures import _arrays, hsic
 from repscope.measures._arrays import center, center_and_scale
 from repscope.measures.catalog import configure
+from repscope.measures.kernels import squared_distances
 from repscope.measures.measure import Invariance
 from tests.measures.examples import ALL, label, needs_many_examples, pair
 
@@ -201,6 +202,14 @@ def test_centering_is_not_spoiled_by_an_outlier(row):
     # Subtracting the outlier's row first would leave steps of 0.06.
     found = center(np, x)[others]
     np.testing.assert_allclose(found - found[0], exact[others] - exact[others][0], atol=3e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distances_are_symmetric_to_the_last_digit(dtype):
+    x = np.random.default_rng(0).standard_normal((200, 30)).astype(dtype)
+    found = squared_distances(np, x)
+    np.testing.assert_array_equal(found, found.T)
+    assert np.all(found.diagonal() == 0.0)
 
 
 @pytest.mark.parametrize("width", [6, 700])

@@ -13,7 +13,7 @@ from repscope.engine.partial import Arrays
 from repscope.engine.products import to_numpy
 from repscope.engine.tiles import typical_example
 from repscope.inference.passes import Columns, Floats, features_of, lengths_and_projections
-from repscope.measures._arrays import Array, squared_lengths
+from repscope.measures._arrays import Array, on_the_host, squared_lengths
 
 Integers = npt.NDArray[np.int64]
 
@@ -91,7 +91,7 @@ class LayerRecord:
         xp = array_api_compat.array_namespace(x)
         first = x[:: -(-x.shape[0] // _FIRST), :]
         typical = typical_example(xp, first)
-        shift = _numbers(typical)
+        shift = on_the_host(typical)
         spread = float(xp.mean(squared_lengths(first - typical)))
         self._set_axes(xp, x, shift, not float(np.vdot(shift, shift)) <= _OFFSET * spread)
 
@@ -172,12 +172,12 @@ class LayerRecord:
         if self.n == 0:
             few = x[:_FIRST, :]
             same = xp.all(few == few[:1, :], axis=0)
-            self.constant = np.flatnonzero(np.asarray(same.cpu() if hasattr(same, "cpu") else same))
-            self.constants = _numbers(x[0, :])[self.constant]
+            self.constant = np.flatnonzero(on_the_host(same))
+            self.constants = on_the_host(x[0, :])[self.constant]
         if not self.constant.size:
             return
         columns = xp.take(x, xp.asarray(self.constant, device=array_api_compat.device(x)), axis=1)
-        kept = (_numbers(columns) == self.constants).all(axis=0)
+        kept = (on_the_host(columns) == self.constants).all(axis=0)
         self.constant, self.constants = self.constant[kept], self.constants[kept]
 
     def _features(self, xp: Any, x: Array, gathered: Integers) -> Floats:
@@ -187,7 +187,7 @@ class LayerRecord:
         if not isinstance(x, np.ndarray):
             if rows is not None:
                 x = xp.take(x, xp.asarray(rows, device=array_api_compat.device(x)), axis=0)
-            x, rows = _numbers(x), None
+            x, rows = on_the_host(x), None
         if self.sketched_to and not self._sketching:
             self._sketching = (self._signs(1), self._signs(2))
         return features_of(x, rows, self.axes.shift, self.columns, self._sketching, self.sketched_to)
@@ -252,11 +252,6 @@ def _signs(width: int, seed: tuple[int, ...]) -> Floats:
     """Random signs (p,)."""
     bits = np.random.default_rng(seed).integers(0, 2, width, dtype=np.int8)
     return (2 * bits - 1).astype(np.float32)
-
-
-def _numbers(x: Array) -> Floats:
-    """An array on the host, in its own precision."""
-    return np.asarray(x.cpu() if array_api_compat.is_torch_array(x) else x.get() if hasattr(x, "get") else x)
 
 
 def placed(held: npt.NDArray[Any], places: Integers, new: npt.NDArray[Any]) -> npt.NDArray[Any]:

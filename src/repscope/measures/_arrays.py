@@ -249,13 +249,11 @@ def centered_gram(xp: Namespace, x: Array, dtype: Any) -> tuple[Array, float]:
     """
     n = x.shape[0]
     gram, scale = xp.zeros((n, n), dtype=dtype, device=array_api_compat.device(x)), 0.0
-    # Fresh memory for the product of each block would take a tenth of the time.
-    spare = {"out": np.empty_like(gram)} if isinstance(gram, np.ndarray) else {}
     for block in _column_blocks(xp, x, dtype):
         block, own = _centered_and_scaled(xp, block)
         if own == 0.0:
             continue  # nothing but constant columns
-        product = xp.matmul(block, block.T, **spare)
+        product = block @ block.T
         if own > scale:
             gram *= (scale / own) ** 2
             scale = own
@@ -295,6 +293,12 @@ def to_numpy(x: Array) -> Any:
     if array_api_compat.is_cupy_array(x):
         x = x.get()
     return np.asarray(x, dtype=np.float64)
+
+
+def on_the_host(x: Array) -> Any:
+    """An array as a numpy array of its own precision, from any device and outside any graph."""
+    x = detached(x)
+    return np.asarray(x.cpu() if array_api_compat.is_torch_array(x) else x.get() if hasattr(x, "get") else x)
 
 
 def detached(x: Array) -> Array:

@@ -340,15 +340,13 @@ def distances_of_products(xp: Namespace, products: Array) -> Array:
     """The same from the products (n, n) of all examples, which are used up."""
     # Squares from the same product: rounded alike, they cancel to zero where two examples coincide.
     squares = xp.linalg.diagonal(products)
+    distances = squares[:, None] + squares[None, :]  # first, so that the result is symmetric to the last digit
     if isinstance(products, np.ndarray):
-        squares = squares.copy()
-        products *= -2.0  # in place: fresh memory takes longer than the arithmetic
-        products += squares[:, None]
-        products += squares[None, :]
-        np.maximum(products, 0.0, out=products)
-        np.fill_diagonal(products, 0.0)
-        return products
-    distances = squares[:, None] + squares[None, :]
+        products *= 2.0  # in place: fresh memory takes longer than the arithmetic
+        distances -= products
+        np.maximum(distances, 0.0, out=distances)
+        np.fill_diagonal(distances, 0.0)
+        return distances
     distances -= 2.0 * products
     distances = xp.where(distances > 0, distances, _zero(xp, distances))
     return without_diagonal(xp, distances)

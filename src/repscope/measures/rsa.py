@@ -22,6 +22,7 @@ from repscope.measures._arrays import (
     detached,
     differentiable,
     number,
+    on_the_host,
     typical_entries,
     undefined,
     widest_float,
@@ -255,19 +256,14 @@ def _tau_b(xp: Namespace, x: Array, y: Array) -> Array:
         from scipy.stats import kendalltau
     except ImportError:
         raise MissingExtraError("rsa: compare='tau_a'", "scipy", "measures") from None
-    value = float(kendalltau(_on_the_host(x), _on_the_host(y)).statistic)
+    value = float(kendalltau(on_the_host(x), on_the_host(y)).statistic)
     return xp.sum(x[:1]) * 0.0 + value
 
 
 def _untied(entries: Array) -> float:
-    counts = np.unique(_on_the_host(entries), return_counts=True)[1].astype(np.float64)
+    counts = np.unique(on_the_host(entries), return_counts=True)[1].astype(np.float64)
     m = float(counts.sum())
     return 1.0 - float(np.sum(counts * (counts - 1))) / (m * (m - 1))
-
-
-def _on_the_host(entries: Array) -> np.ndarray[Any, Any]:
-    entries = detached(entries)
-    return np.asarray(entries.cpu() if array_api_compat.is_torch_array(entries) else entries)
 
 
 def rsa(
