@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from repscope.studies.claims import Check, Claim
 from repscope.studies.findings import Findings, Picture, Table
 from repscope.studies.page import duration, render, summarised
-from tests.studies.test_study import study
+from tests.studies.test_study import SETTINGS, study
 
 RECORD = {
     "scale": "tiny",
     "command": "repscope reproduce example --scale tiny",
     "date": "2026-11-25",
-    "settings": {"networks": 3, "widths": [2, 4], "recipe": {"rate": 0.5}},
+    "settings": SETTINGS | {"recipe": {"rate": 0.5}},
     "data": {"digits": "0123456789abcdef"},
     "networks": [{"network": "Tiny-10", "seed": 0, "test accuracy": 0.5}],
     "seconds": {"training": 250.0},
@@ -19,6 +21,11 @@ RECORD = {
     "device": "CPU",
     "warnings": ["too few", "too few"],
 }
+
+
+def example():
+    """A study whose every scale has the settings of the record."""
+    return dataclasses.replace(study(), settings=dict.fromkeys(("tiny", "small", "paper"), RECORD["settings"]))
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ def page():
         claims=[Claim("It holds", "§1", (Check("it", 2, ">", 1),)), Claim("Who knows", "§2", untested="too small")],
         notes=["Mind this."],
     )
-    return render(study(), findings, RECORD)
+    return render(example(), findings, RECORD)
 
 
 def test_the_page_says_everything(page):
@@ -50,6 +57,14 @@ def test_the_page_says_everything(page):
     assert lines.count("- too few") == 1
     assert "- Mind this." in lines
     assert "arxiv.org/abs/1905.00414" in page
+
+
+def test_what_was_set_otherwise_is_said_beside_the_reductions(page):
+    settings = RECORD["settings"] | {"networks": 7, "recipe": {"rate": 0.1}}
+    changed = render(example(), Findings(), RECORD | {"settings": settings})
+    said = "Set for this run: networks 7 in place of 3; recipe rate = 0.1 in place of rate = 0.5."
+    assert f"- {said} What follows is said of the scale's own settings.\n- All of it." in changed
+    assert "Set for this run" not in page
 
 
 def test_figures_stand_beside_those_of_the_paper(page):

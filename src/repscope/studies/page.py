@@ -39,7 +39,7 @@ def render(study: Study, findings: Findings, record: Mapping[str, Any]) -> str:
         "## What was done",
         _list(study.protocol),
         f"### What scale `{record['scale']}` reduces, and how that moves the numbers",
-        _list(study.reductions[record["scale"]]) or "Nothing: the paper's counts.",
+        _list(_reductions(study, record)) or "Nothing: the paper's counts.",
         "### Settings",
         _table(("setting", "value"), [(key, _plain(value)) for key, value in record["settings"].items()]),
         *_networks(record["networks"]),
@@ -57,6 +57,21 @@ def render(study: Study, findings: Findings, record: Mapping[str, Any]) -> str:
         parts += ["### Read with care", _list(notes)]
     parts += ["### Source", CITATION]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _reductions(study: Study, record: Mapping[str, Any]) -> list[str]:
+    """What the scale reduces, with what was set otherwise than the scale does."""
+    own = study.settings[record["scale"]]
+    changed = [
+        f"{key} {_plain(value)} in place of {_plain(own[key])}"
+        for key, value in record["settings"].items()
+        if value != own[key]
+    ]
+    said = list(study.reductions[record["scale"]])
+    if not changed:
+        return said
+    rest = " What follows is said of the scale's own settings." if said else ""
+    return [f"Set for this run: {'; '.join(changed)}.{rest}", *said]
 
 
 def duration(seconds: float) -> str:
