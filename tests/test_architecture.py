@@ -24,9 +24,9 @@ TESTS = ROOT / "tests"
 ALLOWED = {
     "errors": set(),
     "measures": {"errors"},
-    "engine": {"errors", "measures"},
+    "engine": {"errors", "measures", "_rows"},
     "inference": {"errors", "measures", "engine", "_student"},
-    "capture": {"errors", "store", "_progress"},
+    "capture": {"errors", "store", "_progress", "_rows"},
     "store": {"errors"},
     "comparison": {
         "errors",
@@ -43,6 +43,7 @@ ALLOWED = {
     "_labels": set(),
     "_matches": {"comparison"},
     "_picking": {"errors"},
+    "_rows": set(),
     "_text": {"comparison"},
     "_pairs": {"errors", "comparison"},
     "plot": {"errors", "comparison", "_pairs"},

@@ -9,9 +9,8 @@ from functools import cached_property
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat
-
 from repscope._progress import track
+from repscope._rows import Rows
 from repscope.engine.products import native
 from repscope.engine.stream import ArraySource, Source, Visitor, check_finite
 from repscope.errors import CaptureError, CaptureWarning, InputError
@@ -265,7 +264,8 @@ class Keep:
 
     def __init__(self, source: Source, limit: float, needed_by: str | None = None) -> None:
         self.names, self.limit, self.needed_by = source.names, limit, needed_by
-        self.parts: list[list[Any]] = [[] for _ in source.widths]
+        told, fitting = source.rows_told, int(limit // (4 * sum(source.widths))) + 1
+        self.kept = [Rows(None if told is None else min(told, fitting)) for _ in source.widths]
         self.size = self.batch = 0
 
     def layer(self, index: int, x: Any) -> None:
@@ -274,14 +274,14 @@ class Keep:
         check_finite(x, self.names[index], self.batch)
         self.size += int(x.shape[0] * x.shape[1] * x.dtype.itemsize)
         if self.size <= self.limit:
-            self.parts[index].append(array_api_compat.array_namespace(x).asarray(x, copy=True))
+            self.kept[index].append(x)
             return
         if self.needed_by is not None:
             raise InputError(
                 f"compare: {self.needed_by} needs the representations of all examples in memory, and they do not fit "
                 f"memory={self.limit / 2**30:.3g} GiB. Choose fewer layers or examples, or raise memory=."
             )
-        self.parts = [[] for _ in self.parts]
+        self.kept = []
 
     def end(self, rows: slice) -> None:
         """Count."""
@@ -291,11 +291,7 @@ class Keep:
         """The activations, given away; None where they did not fit."""
         if self.size > self.limit:
             return None
-        arrays = []
-        for index, parts in enumerate(self.parts):
-            self.parts[index] = []  # one layer at a time is held twice
-            arrays.append(parts[0] if len(parts) == 1 else array_api_compat.array_namespace(*parts).concat(parts))
-        return ArraySource(arrays, self.names)
+        return ArraySource([rows.take() for rows in self.kept], self.names)
 
 
 def free_memory(device: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -169,18 +170,8 @@ def test_cached_files_of_a_control_group_count_as_free(monkeypatch: pytest.Monke
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's high-water mark")
 def test_peak_memory_is_predicted_within_a_quarter() -> None:
-    pytest.importorskip("torch")
     # Memory that is given back goes to the system at once, not to lists of the allocator's own.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.engine.measure_memory"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-        env=environment,
-    )
-    found = {name: (route, int(p) / int(m)) for name, route, p, m in map(str.split, run.stdout.splitlines())}
+    found = measured_memory(MALLOC_MMAP_THRESHOLD_="65536")
     assert {name: route for name, (route, _) in found.items()} == {
         "batch": "batch",
         "moments": "moments",
@@ -192,3 +183,31 @@ def test_peak_memory_is_predicted_within_a_quarter() -> None:
     }
     for name, (_, ratio) in found.items():
         assert 0.8 <= ratio <= 1.25, f"{name}: predicted {ratio:.2f} of what was measured"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's high-water mark")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs the GNU allocator")
+def test_what_is_held_of_many_batches_is_not_in_memory_twice() -> None:
+    found = measured_memory("heap")
+    assert {name: route for name, (route, _) in found.items()} == {
+        "memory": "memory",
+        "rbf": "memory",
+        "passes": "passes",
+    }
+    for name, (_, ratio) in found.items():
+        assert 0.8 <= ratio <= 1.25, f"{name}: predicted {ratio:.2f} of what was measured"
+
+
+def measured_memory(*arguments: str, **environment: str) -> dict[str, tuple[str, float]]:
+    """Case to its route, and to the predicted over the measured peak."""
+    pytest.importorskip("torch")
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.engine.measure_memory", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    return {name: (route, int(p) / int(m)) for name, route, p, m in map(str.split, run.stdout.splitlines())}

@@ -19,11 +19,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
+from operator import length_hint
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from repscope._rows import Rows
 from repscope.capture.data import (
     Batch,
     accepted_keywords,
@@ -291,16 +293,18 @@ def representations(
         CaptureError: a layer can't be recorded, or differs in its features between batches.
     """
     capture = Capture(model, layers, reduce=reduce, forward=forward)
-    parts: dict[str, list[Tensor]] = {}
+    items = batches(data, batch_size=batch_size, fold_smaller_than=0)
+    kept: dict[str, Rows] = {}
 
     def keep(name: str, x: Tensor) -> None:
-        copy = x.to(device or x.device, copy=True, memory_format=torch.contiguous_format)
-        parts.setdefault(name, []).append(copy)
+        if name not in kept:
+            kept[name] = Rows(len(x) * length_hint(items))
+        kept[name].append(x.to(device or x.device))
 
     with capture:
-        for batch in batches(data, batch_size=batch_size, fold_smaller_than=0):
+        for batch in items:
             capture.run(batch, keep)
-    return {name: torch.cat(parts.pop(name)) for name in capture.names}  # pop: one layer at a time is held twice
+    return {name: kept[name].take() for name in capture.names}
 
 
 @contextmanager

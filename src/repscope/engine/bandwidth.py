@@ -9,6 +9,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from repscope._rows import Rows
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.reservoir import Reservoir
 from repscope.engine.stream import Source, check_finite, fit_layers
@@ -54,7 +55,8 @@ def fit_bandwidths_together(
     plain = next((kernel for kernel in kernels if not isinstance(kernel, RBF | Laplace)), kernels[0])
     fitted = fit_layers(source, plain, precision)
     found = [[replace(tiles, kernel=kernel) for tiles in fitted] for kernel in kernels]
-    visitor = _SampleVisitor(source.names, fitted, examples, seed)
+    told = source.rows_told
+    visitor = _SampleVisitor(source.names, fitted, examples, seed, examples if told is None else min(examples, told))
     source.stream(visitor)
     for index in range(len(fitted)):
         sample = visitor.sample(index)
@@ -102,15 +104,14 @@ def _median(xp: Any, squared: Array, kernel: RBF | Laplace, n: int) -> float:
 class _SampleVisitor:
     """Keeps the examples with the smallest of random keys, which are drawn one by one as the examples come."""
 
-    def __init__(self, names: Sequence[str], tiles: Sequence[LayerTiles], size: int, seed: int) -> None:
-        self.names, self.tiles, self.size = names, tiles, size
+    def __init__(self, names: Sequence[str], tiles: Sequence[LayerTiles], size: int, seed: int, expected: int) -> None:
+        self.names, self.tiles = names, tiles
         self.random = np.random.default_rng(seed)
         self.chosen = Reservoir(size)
-        self.parts: list[list[Array]] = [[] for _ in tiles]  # until the sample is full; then one array each
+        self.kept = [Rows(expected) for _ in tiles]
         self.drawn = False
         self.added: Any = None  # which examples of the current batch are kept
         self.places: Any = None  # and whose places they take
-        self.held, self.full = 0, False
         self.batch = self.n = 0
 
     def layer(self, index: int, x: Array) -> None:
@@ -122,13 +123,7 @@ class _SampleVisitor:
             return
         xp, device = array_api_compat.array_namespace(x), array_api_compat.device(x)
         new = self.tiles[index].features(xp.take(x, xp.asarray(self.added, device=device), axis=0))
-        if not self.full:
-            self.parts[index].append(new)
-            return
-        if self.held < self.size or len(self.parts[index]) > 1:
-            room = xp.empty((self.size - self.held, x.shape[1]), dtype=new.dtype, device=device)
-            self.parts[index] = [xp.concat([*self.parts[index], room], axis=0)]
-        self.parts[index][0][xp.asarray(self.places, device=device), :] = new
+        self.kept[index].put(new, self.places)
 
     def end(self, rows: slice) -> None:
         self.drawn = False
@@ -136,13 +131,10 @@ class _SampleVisitor:
 
     def sample(self, index: int) -> Array:
         """The examples (m, p) of one layer, given away."""
-        parts, self.parts[index] = self.parts[index], []
-        return parts[0] if len(parts) == 1 else array_api_compat.array_namespace(parts[0]).concat(parts, axis=0)
+        return self.kept[index].take()
 
     def _draw(self, batch: int) -> None:
         """Choose which examples of a batch are added, and the places they take."""
         self.drawn = True
         self.n += batch
-        self.held = self.chosen.keys.size
-        self.full = self.held + batch > self.size
         self.added, self.places = self.chosen.offer(self.random.random(batch))

@@ -13,6 +13,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from repscope._rows import Rows
 from repscope.engine.accumulate import Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths, fit_bandwidths_together
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
@@ -255,7 +256,7 @@ class _BlockVisitor:
     ) -> None:
         self.names, self.tiles, self.sums = source.names, tiles, sums
         self.to_hold, self.tile_rows, self.first_batch = held_batches, tile_rows, first_batch
-        self.parts: list[list[Array]] = [[] for _ in tiles]
+        self.holding: list[Rows] = []
         self.held: list[Array] = []
         self.current: list[Array] = []
         self.spare: list[Array] = []  # those of the batch before
@@ -268,8 +269,11 @@ class _BlockVisitor:
         check_finite(x, self.names[index], self.first_batch + self.batches)
         if self.held:
             self.current.append(self.tiles[index].features(x, self.spare[index] if self.spare else None))
-        else:
-            self.parts[index].append(self.tiles[index].features(x))
+            return
+        if index == len(self.holding):
+            self.holding.append(Rows(self.to_hold * x.shape[0]))
+        rows = self.holding[index]
+        rows.append(self.tiles[index].features(x, rows.room(x)))
 
     def end(self, rows: slice) -> None:
         self.batches += 1
@@ -290,12 +294,10 @@ class _BlockVisitor:
         self.spare, self.current = self.current, []
 
     def finish(self) -> None:
-        """Join the held batches and add the tiles among them; also where the stream ended before there were enough."""
+        """Add the tiles among the held batches; also where the stream ended before there were enough."""
         if self.held or self.rows is None:
             return
-        for index, parts in enumerate(self.parts):
-            self.parts[index] = []  # one layer at a time is held twice
-            self.held.append(parts[0] if len(parts) == 1 else _joined(parts))
+        self.held = [rows.take() for rows in self.holding]
         count = self.rows.stop - self.rows.start
         self.chunks = [slice(i, min(i + self.tile_rows, count)) for i in range(0, count, self.tile_rows)]
         for i, rows in enumerate(self.chunks):
@@ -320,10 +322,6 @@ class _BlockVisitor:
 
 def _moved(rows: slice, by: int) -> slice:
     return slice(rows.start + by, rows.stop + by)
-
-
-def _joined(parts: list[Array]) -> Array:
-    return array_api_compat.array_namespace(parts[0]).concat(parts, axis=0)
 
 
 def _add_block(sums: Sequence[TileSums], rows: slice, columns: slice, blocks: Iterator[Iterator[Array]]) -> None:

@@ -55,6 +55,10 @@ class Source(Protocol):
         """Number of examples; may cost a pass over the data."""
 
     @property
+    def rows_told(self) -> int | None:
+        """Number of examples, where it is known without a pass over the data."""
+
+    @property
     def peeks_at_first_batch(self) -> bool:
         """Whether :meth:`peek` shows the first batch of the stream, so that whoever sees that need not ask."""
 

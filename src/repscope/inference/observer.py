@@ -221,6 +221,11 @@ class Watched:
         return self._source.n
 
     @property
+    def rows_told(self) -> int | None:
+        """As of the source."""
+        return self._source.rows_told
+
+    @property
     def peeks_at_first_batch(self) -> bool:
         """As of the source."""
         return self._source.peeks_at_first_batch
