@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 import torch
 
 from repscope.errors import InputError
+from repscope.studies import probe
 from repscope.studies.networks import representation_layers, tiny10
 from repscope.studies.probe import logistic_regression, pooled, probe_layers
 
@@ -73,6 +74,21 @@ def test_every_layer_of_a_network_is_probed(rng):
     found = probe_layers(model, images[:30], labels[:30], images[30:], labels[30:], layers=layers)
     assert len(found) == len(layers) == 9
     assert found[0] == 1
+
+
+@pytest.mark.parametrize(("room", "passes"), [(4 << 30, 1), (40 * 8 * 16 * 4, 4), (0, 9)])
+def test_layers_share_forward_passes_as_far_as_there_is_room(rng, monkeypatch, room, passes):
+    images, labels = rng.standard_normal((40, 1, 16, 16)).astype(np.float32), np.arange(40) % 2
+    model = tiny10(2, in_channels=1, seed=0).eval()
+    layers = representation_layers(model)[::-1]
+    given = (images[:30], labels[:30], images[30:], labels[30:])
+    whole = probe_layers(model, *given, layers=layers)
+    counted = []
+    model.register_forward_hook(lambda *_: counted.append(1))
+    monkeypatch.setattr(probe, "ROOM", room)
+    assert probe_layers(model, *given, layers=layers) == whole
+    # Over the images of either kind, and one image that tells the widths; each time a few are looked at first.
+    assert len(counted) == 2 * (2 * passes + 1)
 
 
 @pytest.mark.parametrize(

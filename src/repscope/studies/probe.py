@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from repscope.errors import InputError
 GRID = 4
 """Maps are averaged over a grid of so many fields a side, so that early layers do not have 100,000 features."""
 
-LAYERS_AT_ONCE = 6
-"""Layers whose representations are in memory together."""
+ROOM = 4 << 30
+"""Bytes that the representations of layers may take together; as many layers as fit share the forward passes."""
 
 
 def probe_layers(
@@ -48,8 +48,7 @@ def probe_layers(
         One accuracy a layer, 0 to 1.
     """
     accuracies = []
-    for start in range(0, len(layers), LAYERS_AT_ONCE):
-        some = list(layers[start : start + LAYERS_AT_ONCE])
+    for some in _groups(model, train_images[:1], layers, len(train_images) + len(test_images)):
         known = representations(model, train_images, some, reduce=pooled)
         new = representations(model, test_images, some, reduce=pooled)
         for layer in some:
@@ -64,6 +63,21 @@ def probe_layers(
                 )
             )
     return accuracies
+
+
+def _groups(model: nn.Module, image: NDArray[np.float32], layers: Sequence[str], examples: int) -> Iterator[list[str]]:
+    """The layers in runs whose representations fit the room, one at least."""
+    widths = representations(model, image, list(layers), reduce=pooled)
+    run: list[str] = []
+    taken = 0
+    for layer in layers:
+        size = examples * widths[layer].nbytes
+        if run and taken + size > ROOM:
+            yield run
+            run, taken = [], 0
+        run.append(layer)
+        taken += size
+    yield run
 
 
 def pooled(activation: Tensor, mask: Tensor | None = None) -> Tensor:
