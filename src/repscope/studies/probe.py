@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from repscope.compare import representations
 from repscope.errors import InputError
+from repscope.studies.zoo.job import one_thread
 
 GRID = 4
 """Maps are averaged over a grid of so many fields a side, so that early layers do not have 100,000 features."""
@@ -146,7 +147,8 @@ def logistic_regression(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    solver.step(loss)  # type: ignore[no-untyped-call]
+    with one_thread():  # products this small take longer on several, and their sums depend on how many there are
+        solver.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         right = (test @ weights + intercepts).argmax(dim=1) == targets[1]
     return float(right.double().mean())
