@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,14 +138,15 @@ def reproduce(
             progress=progress,
             say=say or (lambda _: None),
         )
-        with context.timed("in all"):
-            findings = study.run(context)
-        record = _record(context, changes or {})
+        before, start = sum(folder.times.values()), time.perf_counter()
+        findings = study.run(context)
+        record = _record(context, changes or {}, before + time.perf_counter() - start)
         page = _write(study, findings, record, folder)
     return Outcome(study, findings, path, page, record)
 
 
-def _record(context: Context, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _record(context: Context, changes: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """All about a run but its findings; ``seconds`` are those of all calls, of a killed one as far as stages ended."""
     words = ["repscope", "reproduce", context.study.name, "--scale", context.scale]
     for key, value in changes.items():
         words += ["--set", f"{key}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"]
@@ -156,7 +158,7 @@ def _record(context: Context, changes: Mapping[str, Any]) -> dict[str, Any]:
         "settings": dict(context.settings),
         "data": {name: data.fingerprint for name, data in context.loaded.items()},
         "networks": context.trained,
-        "seconds": {stage: round(seconds, 2) for stage, seconds in context.folder.times.items()},
+        "seconds": {k: round(v, 2) for k, v in {**context.folder.times, "in all": seconds}.items()},
         "versions": {"python": python_version(), **{p: metadata.version(p) for p in _PACKAGES if p in sys.modules}},
         "device": context.device_name,
         "warnings": list(dict.fromkeys(context.warned)),

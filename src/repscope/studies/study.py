@@ -226,7 +226,7 @@ class Context:
         from repscope.studies.zoo import trained
 
         speaks = self.progress is not False and self.scale != "tiny"
-        with self.timed("training, this call"):
+        with self.timed("training"):
             found = trained(
                 network,
                 data,

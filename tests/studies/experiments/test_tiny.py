@@ -55,7 +55,9 @@ def test_a_study_runs_and_writes_its_results(name, workshop):
     assert numbers["scale"] == "tiny"
     assert numbers["settings"] == {**find_study(name).settings["tiny"], **workshop.quick.get(name, {})}
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", numbers["date"])
-    assert numbers["seconds"]["in all"] > 0
+    stages = numbers["seconds"]
+    whole = stages.pop("in all")
+    assert 0 < whole >= sum(stages.values()) - 0.01 * len(stages)
     assert {"python", "repscope", "numpy", "torch"} <= numbers["versions"].keys()
     assert [claim["verdict"] for claim in numbers["claims"]] == [c.verdict for c in outcome.findings.claims]
     assert find_study(name).settings["tiny"]["data"] in numbers["data"]
