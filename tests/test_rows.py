@@ -9,7 +9,7 @@ from repscope._rows import Rows
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 
 
-@pytest.mark.parametrize("expected", [None, 1, 12, 20, 50])
+@pytest.mark.parametrize("expected", [0, 1, 12, 20, 50])
 @pytest.mark.parametrize("sizes", [[20], [1] * 20, [7, 7, 6], [3, 0, 17]])
 def test_batches_become_one_array(expected, sizes):
     rows = Rows(expected)
@@ -25,7 +25,6 @@ def test_what_is_computed_in_its_place_is_not_copied(expected):
         place = rows.room(part)
         place[...] = part
         rows.append(place)
-        part = part + np.float32(1)  # the caller's own array is free again
     taken = rows.take()
     assert_array_equal(taken, X)
     assert np.shares_memory(place, taken)
@@ -48,7 +47,7 @@ def test_the_type_is_that_of_the_rows_not_of_the_room():
     assert_array_equal(rows.take(), X.astype(np.float64) / 3)
 
 
-@pytest.mark.parametrize("expected", [None, 2, 10])
+@pytest.mark.parametrize("expected", [0, 2, 10])
 def test_rows_take_places(expected):
     rows = Rows(expected)
     rows.put(X[:4], np.arange(4))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import array_api_compat
 import numpy as np
 
-Array = Any
+Array: TypeAlias = Any
+"""Of numpy, torch or another library, (n, p)."""
 
-_GROWTH = 2
-"""Factor by which the room grows where more examples come than were expected."""
+_GROWTH = 1.25
+"""Factor by which the room grows where more examples come than were expected: no more than a plan may be out by."""
 
 
 class Rows:
@@ -20,10 +21,10 @@ class Rows:
     arrays goes back to the system only when the last of them is free. Room that nothing is written to takes none.
 
     Args:
-        expected: How many rows will come, where that is known; more may, and fewer.
+        expected: How many rows will come, 0 where that is not known; more may, and fewer.
     """
 
-    def __init__(self, expected: int | None = None) -> None:
+    def __init__(self, expected: int = 0) -> None:
         self._expected = expected
         self._all: Array = None
         self._given: Array = None
@@ -59,18 +60,17 @@ class Rows:
         """All rows (n, p), given away."""
         rows, self._all, self._given = self._all, None, None
         filled, self._filled = self._filled, 0
-        # On a GPU untouched room is taken all the same, so that the rows had better leave it.
-        whole = isinstance(rows, np.ndarray) or filled == rows.shape[0]
-        return (
-            rows[:filled, :] if whole else array_api_compat.array_namespace(rows).asarray(rows[:filled, :], copy=True)
-        )
+        if isinstance(rows, np.ndarray) or filled == rows.shape[0]:
+            return rows[:filled, :]
+        # On a GPU room is taken whether it is used or not, and a saved tensor takes all of it along.
+        return array_api_compat.array_namespace(rows).asarray(rows[:filled, :], copy=True)
 
     def _reach(self, end: int, x: Array) -> None:
         """Make room for rows up to ``end``, of the kind of ``x``."""
         if self._all is not None and end <= self._all.shape[0]:
             return
         before = self._all
-        size = max(end, self._expected or 0) if before is None else max(end, _GROWTH * before.shape[0])
+        size = max(end, self._expected) if before is None else max(end, int(_GROWTH * before.shape[0]))
         xp = array_api_compat.array_namespace(x)
         self._all = xp.empty((size, x.shape[1]), dtype=x.dtype, device=array_api_compat.device(x))
         if before is not None:

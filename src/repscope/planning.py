@@ -30,7 +30,7 @@ def planned(
     """
     source: Any = opened.source
     in_memory = isinstance(source, ArraySource)
-    n = source.n if in_memory else source.rows_expected
+    n = source.rows_expected
     forward = rate = None
     if pairs == "auto" and not in_memory and source.batches_expected and source.device == "cpu":
         forward, rate = source.forward_seconds * source.batches_expected, flops_per_second()

@@ -58,9 +58,9 @@ def add_up_together(
     alike = {key: (kernel, plan) for key, (kernel, plan) in wanted.items() if plan.route == route}
     source: Any = opened.source
     in_memory = isinstance(source, ArraySource)
-    n = source.n if in_memory else source.rows_expected
     tiled = route in ("memory", "passes")
-    together = shared([plan for _, plan in alike.values()], source.widths, n) if tiled else None
+    plans = [plan for _, plan in alike.values()]
+    together = shared(plans, source.widths, source.rows_expected) if tiled else None
     if together is None:
         return
     source = seen.watched(opened.cut(together).source if in_memory else source, together.held_batches)

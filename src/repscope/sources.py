@@ -264,8 +264,8 @@ class Keep:
 
     def __init__(self, source: Source, limit: float, needed_by: str | None = None) -> None:
         self.names, self.limit, self.needed_by = source.names, limit, needed_by
-        told, fitting = source.rows_told, int(limit // (4 * sum(source.widths))) + 1
-        self.kept = [Rows(None if told is None else min(told, fitting)) for _ in source.widths]
+        fitting = int(limit // (4 * sum(source.widths))) + 1  # more are dropped
+        self.kept = [Rows(min(source.rows_expected or 0, fitting)) for _ in source.widths]
         self.size = self.batch = 0
 
     def layer(self, index: int, x: Any) -> None:

@@ -293,16 +293,16 @@ def representations(
         CaptureError: a layer can't be recorded, or differs in its features between batches.
     """
     capture = Capture(model, layers, reduce=reduce, forward=forward)
-    items = batches(data, batch_size=batch_size, fold_smaller_than=0)
+    stream = batches(data, batch_size=batch_size, fold_smaller_than=0)
     kept: dict[str, Rows] = {}
 
     def keep(name: str, x: Tensor) -> None:
         if name not in kept:
-            kept[name] = Rows(len(x) * length_hint(items))
+            kept[name] = Rows(len(x) * length_hint(stream))
         kept[name].append(x.to(device or x.device))
 
     with capture:
-        for batch in items:
+        for batch in stream:
             capture.run(batch, keep)
     return {name: kept[name].take() for name in capture.names}
 

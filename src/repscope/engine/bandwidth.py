@@ -55,8 +55,8 @@ def fit_bandwidths_together(
     plain = next((kernel for kernel in kernels if not isinstance(kernel, RBF | Laplace)), kernels[0])
     fitted = fit_layers(source, plain, precision)
     found = [[replace(tiles, kernel=kernel) for tiles in fitted] for kernel in kernels]
-    told = source.rows_told
-    visitor = _SampleVisitor(source.names, fitted, examples, seed, examples if told is None else min(examples, told))
+    expected = min(examples, source.rows_expected or examples)
+    visitor = _SampleVisitor(source.names, fitted, examples, seed, expected)
     source.stream(visitor)
     for index in range(len(fitted)):
         sample = visitor.sample(index)

@@ -243,9 +243,7 @@ class _Work:
         kept = 0.0 if in_memory else float(self.itemsize * n * total)
         sampled = self.bandwidth_examples(self.memory - kept)
         tile = self._tile_rows(self.memory - kept)
-        joining = 0.0 if in_memory else float(self.itemsize * n * max(self.widths))
-        tiling = self._tiling(tile) + self.vectors
-        peak = kept + max(joining, tiling, self.sample(sampled))
+        peak = kept + max(self._tiling(tile) + self.vectors, self.sample(sampled))
         if peak <= self.memory:
             reason = (
                 "the activations are in memory"

@@ -55,8 +55,8 @@ class Source(Protocol):
         """Number of examples; may cost a pass over the data."""
 
     @property
-    def rows_told(self) -> int | None:
-        """Number of examples, where it is known without a pass over the data."""
+    def rows_expected(self) -> int | None:
+        """Number of examples, or an estimate that needs no pass over the data; None where nothing tells."""
 
     @property
     def peeks_at_first_batch(self) -> bool:
@@ -110,6 +110,11 @@ class ArraySource:
     def n(self) -> int:
         """Number of examples."""
         return int(self.arrays[0].shape[0])
+
+    @property
+    def rows_expected(self) -> int:
+        """Number of examples."""
+        return self.n
 
     @property
     def rows_told(self) -> int:

@@ -221,9 +221,9 @@ class Watched:
         return self._source.n
 
     @property
-    def rows_told(self) -> int | None:
+    def rows_expected(self) -> int | None:
         """As of the source."""
-        return self._source.rows_told
+        return self._source.rows_expected
 
     @property
     def peeks_at_first_batch(self) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repscope.engine.products import native, times_transposed
 from repscope.measures._decomposition import decompose, rank_tolerance
 
 Scores = dict[str, tuple[float, float]]
@@ -100,8 +101,8 @@ def _from_moments(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor
         mean += block.double().sum(dim=0) / n
     moments = torch.zeros(p, p, dtype=torch.float64, device=x.device)
     for block in torch.split(x, ROWS):
-        centred = block.double() - mean
-        moments += _product(centred.T, centred)
+        centred = (block.double() - mean).T
+        moments += multiplied(centred, centred)
     alive = torch.nonzero(moments.diagonal() > 0).squeeze(1)
     if len(alive) < p:
         moments = moments[alive][:, alive].contiguous()
@@ -114,7 +115,7 @@ def _from_moments(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor
     basis = torch.empty(n, rank, dtype=dtype, device=x.device)
     for start in range(0, n, ROWS):
         centred = (x[start : start + ROWS].double() - mean)[:, alive]
-        basis[start : start + ROWS] = _product(centred, vectors) / singular
+        basis[start : start + ROWS] = multiplied(centred, vectors.T) / singular
     return basis, singular, (vectors * singular).T
 
 
@@ -136,11 +137,18 @@ def _orthonormalize(basis: Tensor) -> None:
     single-precision features have is a thousandth.
     """
     overlaps = torch.zeros(basis.shape[1], basis.shape[1], dtype=torch.float64, device=basis.device)
-    for block in map(Tensor.double, torch.split(basis, ROWS)):
-        overlaps += _product(block.T, block)
-    inverse = torch.linalg.inv(torch.linalg.cholesky(overlaps)).T
     for block in torch.split(basis, ROWS):
-        block.copy_(_product(block.double(), inverse))
+        columns = block.double().T
+        overlaps += multiplied(columns, columns)
+    inverse = torch.linalg.inv(torch.linalg.cholesky(overlaps))
+    for block in torch.split(basis, ROWS):
+        block.copy_(multiplied(block.double(), inverse))
+
+
+def multiplied(a: Tensor, b: Tensor) -> Tensor:
+    """A Bᵀ on the fastest route; where ``b is a``, most of the mirror image is left out."""
+    left = native(a)
+    return torch.as_tensor(times_transposed(left, left if b is a else native(b)))
 
 
 def scores(x: CanonicalLayer, y: CanonicalLayer) -> Scores:
@@ -151,7 +159,7 @@ def scores(x: CanonicalLayer, y: CanonicalLayer) -> Scores:
         common share of the variance ``"svcca-mean-0.99"`` and ``"svcca-r2-0.99"``. They are defined as those of the
         same name in :data:`repscope.studies.table2.INDEXES`.
     """
-    product = _product(x.basis.T, y.basis)  # (r_x, r_y)
+    product = multiplied(x.basis.T, y.basis.T)  # (r_x, r_y)
     left, correlations, right = _decomposed(product)
     fewest = min(product.shape)
     squared = float(torch.sum(product.double() ** 2))
@@ -201,15 +209,8 @@ def load(path: Path, device: torch.device) -> CanonicalLayer:
     return CanonicalLayer(**tensors, kept={float(share): count for share, count in kept.items()})
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """A B; on the CPU by numpy, which halves the work where B is Aᵀ, and on AMD processors is faster throughout."""
-    if a.device.type != "cpu":
-        return a @ b
-    return torch.from_numpy(a.numpy() @ b.numpy())
-
-
 def _eigenvectors(symmetric: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, ascending, and eigenvectors as columns; on the CPU by the library that is faster for the type."""
+    """Eigenvalues, ascending, and eigenvectors as columns, by the faster library (benchmarks/decompositions.py)."""
     if symmetric.device.type == "cpu" and symmetric.dtype == torch.float64:
         values, vectors = np.linalg.eigh(symmetric.numpy())
         return torch.from_numpy(values), torch.from_numpy(vectors)
@@ -230,21 +231,21 @@ def _decomposed(product: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if product.shape[0] > product.shape[1]:
         right, values, left = _decomposed(product.T)
         return left, values, right
-    eigenvalues, left = _eigenvectors(_product(product, product.T))
+    eigenvalues, left = _eigenvectors(multiplied(product, product))
     left, values = left.flip(1), eigenvalues.flip(0).clamp(min=0).sqrt()
-    right = _product(product.T, left)
+    right = multiplied(product.T, left.T)
     return left, values, right / torch.linalg.vector_norm(right, dim=0).clamp(min=torch.finfo(right.dtype).tiny)
 
 
 def _singular_values(block: Tensor) -> Tensor:
     small = block if block.shape[0] <= block.shape[1] else block.T
-    eigenvalues: Tensor = torch.linalg.eigvalsh(_product(small, small.T))
+    eigenvalues: Tensor = torch.linalg.eigvalsh(multiplied(small, small))
     return eigenvalues.clamp(min=0).sqrt()
 
 
 def _weighted(vectors: Tensor, layer: CanonicalLayer, correlations: Tensor) -> float:
     """PWCCA (eq. 9): the weight of a correlation is Σ_j |⟨h_i, x_j⟩|."""
-    weights = _product(vectors.T, layer.coordinates).abs().double().sum(dim=1)
+    weights = multiplied(vectors.T, layer.coordinates.T).abs().double().sum(dim=1)
     return float((weights * correlations.double()).sum() / weights.sum())
 
 

@@ -113,9 +113,9 @@ def _shape(spec: NetworkSpec, data: str) -> _Shape:
 @cache
 def _rate(spec: NetworkSpec, data: str, batch_norm: bool, device: str) -> float | None:
     """Training examples a second on one thread, or None where they are on the disk, or one batch takes too long."""
+    from repscope.studies._threads import one_thread
     from repscope.studies.training import images_per_second
     from repscope.studies.zoo import Recipe
-    from repscope.studies.zoo.job import one_thread
     from repscope.studies.zoo.runner import device_of
 
     if data not in IMAGES:
@@ -142,10 +142,10 @@ def _rate(spec: NetworkSpec, data: str, batch_norm: bool, device: str) -> float 
 
 def _rate_of_translator(spec: NetworkSpec, device: torch.device) -> float:
     """The same of pairs of number words, which come with the package."""
+    from repscope.studies._threads import one_thread
     from repscope.studies.text import load_text
     from repscope.studies.translating import pairs_per_second
     from repscope.studies.zoo import TranslationRecipe
-    from repscope.studies.zoo.job import one_thread
 
     text, recipe = load_text("numbers"), TranslationRecipe()
     model: Any = spec.build(text, 0).to(device)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from repscope.compare import representations
 from repscope.errors import InputError
-from repscope.studies.zoo.job import one_thread
+from repscope.studies._threads import one_thread
 
 GRID = 4
 """Maps are averaged over a grid of so many fields a side, so that early layers do not have 100,000 features."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from repscope.studies._threads import one_thread
 from repscope.studies.datasets import ImageSet
 from repscope.studies.text import ParallelText
 from repscope.studies.training import Epoch, TrainingRecord
@@ -31,21 +32,6 @@ WORTH_MEASURING = 60.0
 
 OnSpeed = Callable[[float], None]
 OnEpoch = Callable[[Epoch], None]
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one CPU thread inside the block.
-
-    The order of float32 sums, and with it the weights, depends on the number of threads; and two networks on a
-    thread each train faster than one on two.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, eq=False)
