@@ -41,9 +41,13 @@ OF_TABLES = {"svcca-mean": "svcca-mean-0.99", "svcca-r2": "svcca-r2-0.99"}
 WORTH_SAYING = 60.0
 """Seconds from which on the time to expect is told."""
 
-_DECOMPOSITION, _SCORING = 26.0, 12.0
-"""Eigenvectors of p features in double precision, and of a product of two bases in single precision, take as long as so
-many times p³ operations of a matrix product in single precision (measured with OpenBLAS and MKL at p = 4,096)."""
+_DECOMPOSITION, _SCORING = 26.0, 19.0
+"""Eigenvectors of p features in double precision, and of p × p entries in single precision: so many times p³
+operations of the fastest product take as long (``python -m benchmarks.decompositions``)."""
+
+_MOMENTS, _BASIS, _PRODUCT = 4.0, 5.0, 2.8
+"""Products with n · p · q multiplications, of a layer with itself and with others in double precision, and in single
+precision: so many times n p q operations of the fastest product, which is symmetric, take as long (measured there)."""
 
 
 def pairs_of_networks(
@@ -250,9 +254,9 @@ def operations(ranks: Sequence[Sequence[int]], n: int, pairs: Sequence[tuple[int
         n: Examples.
         pairs: Places of the networks whose layers are compared.
     """
-    # Products in double precision take twice as long as in single.
-    total = sum(8.0 * n * p**2 + _DECOMPOSITION * p**3 for ps in ranks for p in ps)
+    total = sum((_MOMENTS + _BASIS) * n * p**2 + _DECOMPOSITION * p**3 for ps in ranks for p in ps)
     for a, b in pairs:
         for p, q in itertools.product(ranks[a], ranks[b]):
-            total += 2.0 * n * p * q + 4.0 * p * q * min(p, q) + _SCORING * min(p, q) ** 3
+            vectors = 3 * min(p, q)  # right ones from the left, and the weights of PWCCA by either
+            total += _PRODUCT * (n + vectors) * p * q + (_PRODUCT / 2 + _SCORING) * min(p, q) ** 3
     return total
