@@ -5,7 +5,7 @@ function drawCorrespondence() {
   const { rows, columns } = view();
   const links = correspondences(frame, rows, columns, byId("links").value);
   const plot = byId("correspondence-plot");
-  const height = Math.min(900, Math.max(260, 22 * Math.max(rows.length, columns.length))) + 40;
+  const height = Math.min(900, Math.max(260, 22 * Math.max(rows.length, columns.length))) + 60;
   const names = { rows: tickNames(rows.map((i) => layerName(frame, "rows", i)), 30), columns: tickNames(columns.map((i) => layerName(frame, "columns", i)), 30) };
   const margin = Math.min(220, Math.max(60, 7 * Math.max(...[...names.rows, ...names.columns].map((name) => name.length)) + 16));
   const place = (i, count) => (count > 1 ? i / (count - 1) : 0.5);
@@ -39,7 +39,7 @@ function drawCorrespondence() {
     marker: { size: Math.max(4, Math.min(9, 260 / indices.length)), color: color("text") },
     yaxis: which === "rows" ? "y" : "y2",
   });
-  const pitch = (indices) => ticks(indices === rows ? names.rows : names.columns, 0, indices.length - 1, height - 40, 14);
+  const pitch = (indices) => ticks(indices === rows ? names.rows : names.columns, 0, indices.length - 1, height - 60, 14);
   const axis = (indices, title) => {
     const labels = pitch(indices);
     return {
@@ -57,7 +57,7 @@ function drawCorrespondence() {
   const layout = layoutBase({
     width: plot.clientWidth,
     height,
-    margin: { l: margin + 20, r: margin + 20, t: 14, b: 14 },
+    margin: { l: margin + 20, r: margin + 20, t: 34, b: 14 }, // above, the buttons, which would hide the last label
     hovermode: "closest",
     dragmode: false,
     shapes,
