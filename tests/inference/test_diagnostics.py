@@ -151,7 +151,7 @@ def defects(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, str]]:
         "dominant": (dominant, "comes from 2 of 300 examples (rows 17, 40)"),
         "translated": (translated, "of the examples lie apart from the others in one direction, 99% of"),
         "one direction": (one, "the first principal component holds"),
-        "massive": (massive, "1 feature (7) reaches 240 times a typical activation"),
+        "massive": (massive, "1 feature (7) reaches 227 times a typical activation"),
         "dead": (dead, "90 of 120 features never change"),
         "blank": (blank, "in 20 of 300 examples all features are nearly equal"),
     }

@@ -13,7 +13,10 @@ SHAPES = [(1, 3), (5, 130), (70, passes._COLUMNS + 1), (40, 10 * passes._COLUMNS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("shifted", [False, True])
-def test_lengths_and_projections(shape, dtype, shifted, rng):
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_lengths_and_projections(library, shape, dtype, shifted, rng, monkeypatch):
+    pytest.importorskip(library)
+    monkeypatch.setattr(passes, "_WORTH_TORCH", 0 if library == "torch" else np.inf)
     x = rng.normal(size=shape).astype(dtype)
     shift = rng.normal(size=(1, shape[1])).astype(dtype) if shifted else None
     directions = rng.normal(size=(3, shape[1])).astype(dtype)

@@ -112,7 +112,7 @@ class BatchVisitor:
         self.fitting: Fitting | None = None
         if kernel.homogeneous:
             from_start = shard.index == 0 and resume is None
-            self.fitting = Fitting(source, kernel, precision, sees_first_batch=from_start)
+            self.fitting = Fitting(source, kernel, precision, sees_first_batch=from_start, thirds=False)
         self.thirds: list[Thirds | None] = [None] * layers
         self.diagonals: list[Matrix] = [np.empty(0)] * layers  # of the centred Gram matrices of the current batch
         self.triangles: Array = None  # (L, b(b + 1)/2), the same memory for all batches of one size

@@ -163,12 +163,21 @@ class Fitting:
         precision: Of the products.
         sees_first_batch: The caller asks for the layers of the stream's first batch first, and hands them in; where
             these are the examples in question, the source is spared the peek.
+        thirds: Whether third-order sums are taken from the same examples; those of a radial kernel wait for its
+            bandwidth.
     """
 
     def __init__(
-        self, source: Source, kernel: Kernel, precision: Precision = "auto", *, sees_first_batch: bool = False
+        self,
+        source: Source,
+        kernel: Kernel,
+        precision: Precision = "auto",
+        *,
+        sees_first_batch: bool = False,
+        thirds: bool = True,
     ) -> None:
         self.names, self.kernel, self.precision = source.names, kernel, precision
+        self._thirds = thirds and not isinstance(kernel, RBF | Laplace)
         self._found: dict[int, LayerTiles] = {}
         if not (sees_first_batch and source.peeks_at_first_batch):
             source.peek(self)
@@ -187,7 +196,7 @@ class Fitting:
         """Fix those of one layer."""
         with np.errstate(invalid="ignore", over="ignore"):  # the stream itself tells where the first NaN is
             tiles = LayerTiles.fit(self.kernel, native(x), self.precision, self.names[index])
-            if not isinstance(self.kernel, RBF | Laplace):  # whose bandwidth is still to be set
+            if self._thirds:
                 tiles.take_thirds(tiles.features(some_of(native(x))))
         self._found[index] = tiles
 

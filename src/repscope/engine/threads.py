@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _BLOCK_BYTES = 1 << 19
 """Of rows that are worked on at a time: they stay in a core's cache from one operation to the next."""
@@ -37,6 +41,22 @@ def pool(threads: int) -> ThreadPoolExecutor:
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     # Of this process, because the threads of its parent are not there after a fork.
     return ThreadPoolExecutor(threads, thread_name_prefix="repscope")
+
+
+def divided(work: Callable[[Item], Result], items: Iterable[Item], nbytes: float) -> list[Result]:
+    """Results of the work on each item, in their order; on all cores where the items hold so many bytes that it helps.
+
+    What the caller has told numpy to ignore is ignored there, too.
+    """
+    if nbytes < _WORTH_DIVIDING or cores() == 1:
+        return [work(item) for item in items]
+    ignored = np.geterr()
+
+    def run(item: Item) -> Result:
+        with np.errstate(**ignored):
+            return work(item)
+
+    return list(pool(cores()).map(run, items))
 
 
 def can_limit_blas() -> bool:
@@ -92,10 +112,5 @@ def shifted_and_scaled(
         if factor != 1:
             block *= factor
 
-    begins = range(0, x.shape[0], rows)
-    if result.nbytes < _WORTH_DIVIDING or cores() == 1:
-        for begin in begins:
-            fill(begin)
-    else:
-        list(pool(cores()).map(fill, begins))
+    divided(fill, range(0, x.shape[0], rows), result.nbytes)
     return result

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from repscope.engine.drift import DriftStatistic
 from repscope.engine.stream import ArraySource
-from repscope.engine.threads import one_blas_thread
+from repscope.engine.threads import divided, one_blas_thread
 from repscope.errors import InputError
 from repscope.inference.ledger import Ledger
 from repscope.inference.observer import Observer
@@ -129,8 +130,9 @@ def diagnose(layers: Any, *, seed: int = 0) -> Any:
 
 def facts(observer: Observer) -> list[LayerDiagnostics]:
     """The facts of every layer that the observer has seen."""
+    held = sum(layer.sample.nbytes for layer in observer.layers)
     with one_blas_thread(), np.errstate(all="ignore"):  # what overflows is None
-        return [_facts(observer, layer) for layer in observer.layers]
+        return divided(partial(_facts, observer), observer.layers, held)
 
 
 def _facts(observer: Observer, layer: LayerRecord) -> LayerDiagnostics:

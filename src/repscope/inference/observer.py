@@ -23,9 +23,14 @@ from repscope.measures._arrays import Array
 SAMPLE = 256
 """Examples whose features are kept, drawn at random: enough for the spectrum's large parts, small beside a batch."""
 
+_EXAMPLES_USED = 8
+"""One in so many of the examples is looked at as a whole (from 128 on), so that this costs little beside the scores."""
+
+_LEAST_USED = 128
+
 CANDIDATES = 1.25
-"""Times as many examples of a stream of known length come into question for the sample; the others cost nothing. That
-fewer do than the sample holds happens once in ten thousand times.
+"""Times as many examples as are used come into question for the sample, of a stream of known length; the others cost
+nothing. That fewer do happens at most a few times in a thousand.
 """
 
 LEDGER = 1 << 14
@@ -75,7 +80,7 @@ class Observer:
             LayerRecord(p, sketched_to=f, seed=(seed, i))
             for i, (p, f) in enumerate(zip(self.widths, _sketches(self.widths), strict=True))
         ]
-        bound = 1.0 if expected is None else min(1.0, CANDIDATES * SAMPLE / max(1, expected))
+        bound = 1.0 if expected is None else min(1.0, CANDIDATES * examples_used(expected) / max(1, expected))
         self.sample, self.ledger = Reservoir(SAMPLE, bound=bound), Reservoir(LEDGER)
         self.sample_rows, self.ledger_rows = np.empty(0, np.int64), np.empty(0, np.int64)
         self.n = 0
@@ -169,6 +174,11 @@ class Observer:
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.merge(theirs, added, places, listed, lines)
         self.n += other.n
+
+
+def examples_used(n: int) -> int:
+    """Examples of n, drawn at random, that are looked at as a whole."""
+    return n if n <= SAMPLE else min(SAMPLE, max(_LEAST_USED, n // _EXAMPLES_USED))
 
 
 def expected_bytes(widths: Sequence[int], n: int) -> float:

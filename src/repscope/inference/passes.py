@@ -1,11 +1,12 @@
 """What diagnostics compute from the activations of a batch, in blocks that stay in a core's cache.
 
-Activations are read from memory once, and no copy of them is made: for wide layers both take longer than arithmetic.
-One thread does it. A block takes microseconds, too short for two threads to take turns at Python in between.
+Activations are read from memory once or twice, and no copy of them is made: for wide layers both take longer than
+arithmetic. Where torch has just computed them, its threads still spin, so that they do it faster than others.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,25 @@ _COLUMNS = 8192
 _COPIED_COLUMNS = 6144
 """Features of a block of which copies are made, about."""
 
+_TOGETHER = 4
+"""Examples whose lengths torch takes from their products with each other, which it computes faster than the lengths."""
+
+_WORTH_TORCH = 1 << 20
+"""Bytes of activations from which on torch is called."""
+
 
 def lengths_and_projections(x: Floats, shift: Floats | None, directions: Floats) -> tuple[Floats, Floats]:
     """Squared lengths (b,) of examples (b, p) less a shift (1, p), and products of directions (k, p) with these (k, b).
 
-    In double precision, summed from blocks in the precision of the features.
+    Added up in the precision of the features, over a few thousand of them or by a library that does it in blocks too.
     """
     b, p = x.shape
     squares, projections = np.zeros(b), np.zeros((len(directions), b))
+    if "torch" in sys.modules and x.flags.writeable and x.nbytes >= _WORTH_TORCH:
+        for rows in _slices(b, b if shift is None else 2 * _ROWS):
+            part = x[rows] if shift is None else x[rows] - shift
+            squares[rows], projections[:, rows] = _by_torch(part, directions)
+        return squares, projections
     for columns in _slices(p, _COLUMNS if shift is None else _COPIED_COLUMNS):
         onto = directions[:, columns]
         for rows in _slices(b, _ROWS):
@@ -43,6 +55,17 @@ def lengths_and_projections(x: Floats, shift: Floats | None, directions: Floats)
     return squares, projections
 
 
+def _by_torch(x: Floats, directions: Floats) -> tuple[Floats, Floats]:
+    """Squared lengths (b,) and projections (k, b), in the precision of the features."""
+    import torch
+
+    y, onto = torch.from_numpy(x), torch.from_numpy(directions)
+    even = len(y) // _TOGETHER * _TOGETHER
+    groups, rest = y[:even].reshape(-1, _TOGETHER, y.shape[1]), y[even:]
+    products = torch.bmm(groups, groups.mT).diagonal(dim1=1, dim2=2)
+    return torch.cat([products.flatten(), rest.square().sum(dim=1)]).numpy(), (onto @ y.T).numpy()
+
+
 @dataclass
 class Columns:
     """Sums over examples, and extremes, of every feature (p,).
@@ -51,8 +74,8 @@ class Columns:
         count: Examples.
         sums: Of the features.
         squares: Of their squares.
-        highest: −∞ before the first example.
-        lowest: ∞ before the first example.
+        highest: −∞ before the first example; in single precision, as what is added.
+        lowest: ∞ before the first example; likewise.
     """
 
     count: int
@@ -64,12 +87,13 @@ class Columns:
     @classmethod
     def empty(cls, width: int) -> Columns:
         """Of no example."""
-        return cls(0, np.zeros(width), np.zeros(width), np.full(width, -np.inf), np.full(width, np.inf))
+        lowest = np.full(width, np.inf, np.float32)
+        return cls(0, np.zeros(width), np.zeros(width), -lowest, lowest)
 
     def add(self, block: Floats, columns: slice) -> None:
         """Add examples of some of the features; :attr:`count` is for the caller to raise."""
-        self.sums[columns] += block.sum(axis=0)
-        self.squares[columns] += np.einsum("ij,ij->j", block, block)
+        self.sums[columns] += block.sum(axis=0).astype(np.float64)
+        self.squares[columns] += np.einsum("ij,ij->j", block, block).astype(np.float64)
         np.maximum(self.highest[columns], block.max(axis=0), out=self.highest[columns])
         np.minimum(self.lowest[columns], block.min(axis=0), out=self.lowest[columns])
 
@@ -102,14 +126,15 @@ def features_of(
     """
     m, p = x.shape[0] if rows is None else len(rows), x.shape[1]
     step = max(1, _COPIED_COLUMNS // f) * f if signs else _COPIED_COLUMNS
+    chosen = np.arange(m) if rows is None else rows
     found = np.zeros((m, len(signs) * f or p), np.float32)
-    for wanted in _slices(m, _ROWS):
-        for part in _slices(p, step):
-            taken = x[wanted, part] if rows is None else x[rows[wanted], part]
-            block = np.subtract(taken, shift[:, part]).astype(np.float32, copy=False)
+    spare = np.empty((_ROWS if signs else 0, step), np.float32)  # fresh memory would take longer than the arithmetic
+    for part in _slices(p, step):
+        for wanted in _slices(m, _ROWS):
+            block = spare[: wanted.stop - wanted.start, : part.stop - part.start] if signs else found[wanted, part]
+            for row, place in zip(chosen[wanted], block, strict=True):
+                np.subtract(x[row, part], shift[0, part], out=place, casting="same_kind")
             columns.add(block, part)
-            if not signs:
-                found[wanted, part] = block
             for i, sign in enumerate(signs):
                 _add_folded(found[wanted, i * f : (i + 1) * f], block, sign[part])
     columns.count += m

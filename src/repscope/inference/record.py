@@ -219,7 +219,8 @@ class LayerRecord:
         if self.n == 0:
             return
         self._set_axes(np, arrays["shift"], arrays["shift"], bool(arrays["shifted"]))
-        self.columns = Columns(gathered, *arrays["columns"])
+        sums, squares, highest, lowest = arrays["columns"]
+        self.columns = Columns(gathered, sums, squares, highest.astype(np.float32), lowest.astype(np.float32))
         for name in ("sample", "ledger", "far", "far_rows", "far_features", "constant", "constants"):
             setattr(self, name, arrays[name])
         self._new_far = np.zeros(self.far.size, bool)

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from repscope.engine.threads import one_blas_thread
-from repscope.inference.observer import FARTHEST_SHARE, SAMPLE, Observer
+from repscope.inference.observer import FARTHEST_SHARE, Observer, examples_used
 from repscope.inference.passes import Floats
 from repscope.inference.record import FARTHEST, Integers, LayerRecord
 from repscope.measures.kernels import center_gram, minimum_examples
@@ -33,11 +33,6 @@ APART = 0.9
 
 COMPONENTS = 64
 """Principal components whose shares are kept; those after them say little of a sample of this size."""
-
-_EXAMPLES_USED = 8
-"""One in so many of the examples is looked at as a whole (from 128 on), so that this costs little beside the scores."""
-
-_LEAST_USED = 128
 
 _SHIFTED = 0.01
 """Share of the examples that :func:`halving_shift` speaks of."""
@@ -236,8 +231,7 @@ def _grams(features: Floats, sketched_to: int) -> tuple[Floats, Floats]:
 
 def used_examples(observer: Observer) -> Integers:
     """Places in the sample of the examples that are looked at, in the order of their rows."""
-    wanted = SAMPLE if observer.n <= SAMPLE else min(SAMPLE, max(_LEAST_USED, observer.n // _EXAMPLES_USED))
-    chosen = np.argsort(observer.sample.keys)[:wanted]
+    chosen = np.argsort(observer.sample.keys)[: examples_used(observer.n)]
     found: Integers = chosen[np.argsort(observer.sample_rows[chosen])]
     return found
 
