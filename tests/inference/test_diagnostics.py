@@ -85,7 +85,8 @@ def test_sketches_of_wide_layers_tell_nearly_the_same(rng: np.random.Generator, 
     # A product of sketches of f numbers is off by about the squared length over √f, 4 % here.
     assert found.participation_ratio == pytest.approx(reference.participation_ratio(x), rel=0.1)
     assert found.first_component_share == pytest.approx(reference.first_component_share(x), rel=0.1)
-    assert found.largest_activation == pytest.approx(reference.largest_activation(x), rel=1e-4)
+    assert found.sampled_examples == 130, "128, and the two farthest"
+    assert found.largest_activation == pytest.approx(reference.largest_activation(x), rel=0.02)
 
 
 @pytest.mark.parametrize("n", [40, 200])

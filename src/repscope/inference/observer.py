@@ -80,7 +80,9 @@ class Observer:
             LayerRecord(p, sketched_to=f, seed=(seed, i))
             for i, (p, f) in enumerate(zip(self.widths, _sketches(self.widths), strict=True))
         ]
-        bound = 1.0 if expected is None else min(1.0, CANDIDATES * examples_used(expected) / max(1, expected))
+        bound = 1.0
+        if expected is not None:
+            bound = min(1.0, CANDIDATES * self.examples_used(expected) / max(1, expected))
         self.sample, self.ledger = Reservoir(SAMPLE, bound=bound), Reservoir(LEDGER)
         self.sample_rows, self.ledger_rows = np.empty(0, np.int64), np.empty(0, np.int64)
         self.n = 0
@@ -93,6 +95,11 @@ class Observer:
         if self.shard.count > 1 or not source.peeks_at_first_batch:
             with np.errstate(all="ignore"):
                 source.peek(_Fitting(self.layers))
+
+    def examples_used(self, n: int) -> int:
+        """Examples of n, drawn at random, that are looked at as a whole."""
+        sketched = any(layer.sketched_to for layer in self.layers)  # then nothing is exact, with however many
+        return n if n <= SAMPLE and not sketched else min(n, SAMPLE, max(_LEAST_USED, n // _EXAMPLES_USED))
 
     def of_stream(self, source: Source, visitors: Sequence[Visitor] = ()) -> None:
         """Run through all that is this process's share of the stream, together with others who look at it."""
@@ -174,11 +181,6 @@ class Observer:
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.merge(theirs, added, places, listed, lines)
         self.n += other.n
-
-
-def examples_used(n: int) -> int:
-    """Examples of n, drawn at random, that are looked at as a whole."""
-    return n if n <= SAMPLE else min(SAMPLE, max(_LEAST_USED, n // _EXAMPLES_USED))
 
 
 def expected_bytes(widths: Sequence[int], n: int) -> float:

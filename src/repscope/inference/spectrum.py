@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from repscope.engine.threads import one_blas_thread
-from repscope.inference.observer import FARTHEST_SHARE, Observer, examples_used
+from repscope.inference.observer import FARTHEST_SHARE, Observer
 from repscope.inference.passes import Floats
 from repscope.inference.record import FARTHEST, Integers, LayerRecord
 from repscope.measures.kernels import center_gram, minimum_examples
@@ -231,7 +231,7 @@ def _grams(features: Floats, sketched_to: int) -> tuple[Floats, Floats]:
 
 def used_examples(observer: Observer) -> Integers:
     """Places in the sample of the examples that are looked at, in the order of their rows."""
-    chosen = np.argsort(observer.sample.keys)[: examples_used(observer.n)]
+    chosen = np.argsort(observer.sample.keys)[: observer.examples_used(observer.n)]
     found: Integers = chosen[np.argsort(observer.sample_rows[chosen])]
     return found
 
