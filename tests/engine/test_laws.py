@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import repscope
-from repscope.engine import accumulate, stream
+from repscope.engine import accumulate, products, stream
 from repscope.engine.accumulate import BatchSums, Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.batchwise import batch_sums
@@ -381,9 +382,30 @@ def test_products_are_the_same_on_every_route(
     a.flags.writeable = b.flags.writeable = not read_only
     monkeypatch.setattr("repscope.engine.products.cores", lambda: 3)
     for route in ("numpy", "slices", "torch", "blocks"):
-        monkeypatch.setattr("repscope.engine.products._trials", lambda *_, route=route: {route: [0.0, 0.0]})
+        monkeypatch.setattr(products, "_trials", lambda *_, route=route: {route: deque([0.0, 0.0])})
         np.testing.assert_allclose(times_transposed(a, b), a @ b.T, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(times_transposed(a, a), a @ a.T, rtol=1e-12, atol=1e-12)
+
+
+def test_the_route_of_products_that_was_fastest_of_late_is_taken() -> None:
+    seconds = {"torch": 3.0, "slices": 2.0}
+    trials: products.Trials = {route: deque(maxlen=5) for route in ("torch", "slices")}
+    taken = []
+
+    def go(times: int) -> None:
+        for _ in range(times):
+            taken.append(products._next_route(trials))
+            trials[taken[-1]].append(seconds[taken[-1]])
+
+    go(6)
+    assert sorted(taken[:4]) == ["slices", "slices", "torch", "torch"]
+    assert taken[4:] == ["slices"] * 2
+    trials["slices"].append(50.0)  # disturbed once
+    go(3)
+    assert taken[6:] == ["slices"] * 3
+    seconds["slices"] = 4.0
+    go(4)
+    assert taken[-1] == "torch", "since slices have become slower"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -2,7 +2,7 @@
 
 On some processors one library's product runs at half the rate of another's on the same memory, and what is fastest
 depends on the shape, and on what ran just before. So the first large products of every shape on the CPU are done on
-each route in turn and timed, and from then on the fastest is taken:
+each route in turn and timed, and from then on the one that was fastest of late is taken:
 
 - ``"numpy"``: numpy's product with the threads of its own library,
 - ``"slices"``: slices of the columns, each multiplied by numpy on one thread, which leaves no threads waiting,
@@ -13,8 +13,10 @@ each route in turn and timed, and from then on the fastest is taken:
 from __future__ import annotations
 
 import operator
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from functools import cache, reduce
 from itertools import pairwise
@@ -41,6 +43,9 @@ _SAMPLE = (256, 8192)
 
 _TRIES = 2
 """Products of one kind on each route before one is chosen; a single one may have been disturbed."""
+
+_REMEMBERED = 5
+"""Of the last products on a route, the median time counts."""
 
 _LEAST_COLUMNS = _LEAST_ROWS = 128
 """Of a slice; smaller ones cost more to put together than they save."""
@@ -109,28 +114,27 @@ def times_transposed(a: Array, b: Array) -> Array:
     route = _next_route(trials)
     start = time.perf_counter()
     product = _on_route(route, a, b)
-    if len(trials[route]) < _TRIES:
-        trials[route].append((time.perf_counter() - start) / size)
+    trials[route].append((time.perf_counter() - start) / size)
     return product
 
 
-Trials: TypeAlias = dict[Route, list[float]]
+Trials: TypeAlias = "dict[Route, deque[float]]"
 
 
 @cache
 def _trials(*kind: object) -> Trials:
-    """Seconds per multiplication that products of one kind have taken on each route that this process has."""
+    """Seconds per multiplication that the last products of one kind took on each route that this process has."""
     routes: list[Route] = ["torch", "blocks"] if "torch" in sys.modules else []
     routes.append("slices" if can_limit_blas() and cores() > 1 else "numpy")
-    return {route: [] for route in routes}
+    return {route: deque(maxlen=_REMEMBERED) for route in routes}
 
 
 def _next_route(trials: Trials) -> Route:
-    """The route that has been tried least; of those that have been tried enough, the fastest."""
+    """The route that has been tried least; of those that have been tried enough, the one that was fastest of late."""
     open_routes = [route for route, times in trials.items() if len(times) < _TRIES]
     if open_routes:
         return min(open_routes, key=lambda route: len(trials[route]))
-    return min(trials, key=lambda route: min(trials[route]))
+    return min(trials, key=lambda route: statistics.median(trials[route]))
 
 
 def _on_route(route: Route, a: Any, b: Any) -> Any:
