@@ -281,7 +281,8 @@ class Context:
         device = device_of(self.device)
         if device.type == "cuda":
             return torch.cuda.get_device_name(device)
-        return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+        threads = torch.get_num_threads()
+        return f"CPU ({platform.machine()}, {threads} thread{'' if threads == 1 else 's'})"
 
     # -- comparisons ------------------------------------------------------------------------------------------
 
