@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _BLOCK_BYTES = 1 << 19
 """Of rows that are worked on at a time: they stay in a core's cache from one operation to the next."""
@@ -43,7 +43,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="repscope")
 
 
-def divided(work: Callable[[Item], Result], items: Iterable[Item], nbytes: float) -> list[Result]:
+def divided(work: Callable[[_Item], _Result], items: Iterable[_Item], nbytes: float) -> list[_Result]:
     """Results of the work on each item, in their order; on all cores where the items hold so many bytes that it helps.
 
     What the caller has told numpy to ignore is ignored there, too.
@@ -52,7 +52,7 @@ def divided(work: Callable[[Item], Result], items: Iterable[Item], nbytes: float
         return [work(item) for item in items]
     ignored = np.geterr()
 
-    def run(item: Item) -> Result:
+    def run(item: _Item) -> _Result:
         with np.errstate(**ignored):
             return work(item)
 

@@ -59,7 +59,7 @@ def _by_torch(x: Floats, directions: Floats) -> tuple[Floats, Floats]:
     """Squared lengths (b,) and projections (k, b), in the precision of the features."""
     import torch
 
-    y, onto = torch.from_numpy(x), torch.from_numpy(directions)
+    y, onto = torch.from_numpy(x), torch.from_numpy(directions.astype(x.dtype, copy=False))
     even = len(y) // _TOGETHER * _TOGETHER
     groups, rest = y[:even].reshape(-1, _TOGETHER, y.shape[1]), y[even:]
     products = torch.bmm(groups, groups.mT).diagonal(dim1=1, dim2=2)
