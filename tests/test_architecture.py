@@ -26,8 +26,8 @@ ALLOWED = {
     "measures": {"errors"},
     "engine": {"errors", "measures", "_rows"},
     "inference": {"errors", "measures", "engine", "_student"},
-    "capture": {"errors", "store", "_progress", "_rows"},
-    "store": {"errors"},
+    "capture": {"errors", "store", "_progress", "_rows", "_undisturbed"},
+    "store": {"errors", "_undisturbed"},
     "comparison": {
         "errors",
         "_container",
@@ -45,6 +45,7 @@ ALLOWED = {
     "_picking": {"errors"},
     "_rows": set(),
     "_text": {"comparison"},
+    "_undisturbed": set(),
     "_pairs": {"errors", "comparison"},
     "plot": {"errors", "comparison", "_pairs"},
     "report": {"errors", "comparison", "plot", "_container"},

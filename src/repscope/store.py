@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from repscope._undisturbed import undisturbed
 from repscope.errors import CaptureWarning, FileFormatError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -197,7 +198,8 @@ def read_log(path: Path, record: Record) -> tuple[Batch, ...]:
         return ()
     try:
         array = _open_array(path / LOG)
-        text = bytes(np.asarray(array[: record.log_bytes], dtype=np.uint8))
+        with undisturbed():
+            text = bytes(np.asarray(array[: record.log_bytes], dtype=np.uint8))
         entries = [json.loads(line) for line in text.decode().splitlines()]
         batches = tuple(Batch(e["rows"], e["fingerprint"], e["ids"] and tuple(e["ids"])) for e in entries)
         if len(batches) != record.batches or sum(batch.rows for batch in batches) != record.examples:
@@ -322,7 +324,8 @@ class Store:
                     yield f"{where}: it is missing"
                     continue
                 try:
-                    array[first : first + height, j * width : (j + 1) * width]
+                    with undisturbed():
+                        array[first : first + height, j * width : (j + 1) * width]
                 except Exception as error:
                     yield f"{where}: {str(error).rstrip('.')}"
 
@@ -391,7 +394,8 @@ def _take(array: zarr.Array[Any], index: npt.NDArray[np.int64], chunk_rows: int)
         if wanted.size == 0:
             continue
         first = int(wanted.min())
-        block = np.asarray(array[first : int(wanted.max()) + 1])
+        with undisturbed():
+            block = np.asarray(array[first : int(wanted.max()) + 1])
         if not np.array_equal(wanted - first, np.arange(len(block))):
             block = block[wanted - first]
         if taken is None:
@@ -430,4 +434,5 @@ def _open_array(directory: Path) -> zarr.Array[Any]:
         import zarr
     except ImportError as error:
         raise MissingExtraError("Reading stored activations", error.name or "zarr", "store") from None
-    return zarr.open_array(str(directory), mode="r", zarr_format=3)
+    with undisturbed():
+        return zarr.open_array(str(directory), mode="r", zarr_format=3)

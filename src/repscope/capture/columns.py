@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from repscope._undisturbed import undisturbed
 from repscope.errors import FileFormatError, MissingExtraError
 from repscope.store import RECORD
 
@@ -72,11 +73,12 @@ class Column:
     def append(self, values: npt.NDArray[Any]) -> None:
         """Write rows behind the last one."""
         end = self.rows + len(values)
-        if end > self._capacity:
-            self._capacity = self._enough(self._capacity, end)
-            self._array.resize((self._capacity, *self._trailing))
-        if len(values):
-            self._array[self.rows : end] = values
+        with undisturbed():
+            if end > self._capacity:
+                self._capacity = self._enough(self._capacity, end)
+                self._array.resize((self._capacity, *self._trailing))
+            if len(values):
+                self._array[self.rows : end] = values
         self.rows = end
         self._write()
 
@@ -99,19 +101,20 @@ class Column:
             from zarr.storage import MemoryStore
         except ImportError as error:
             raise MissingExtraError("Storing activations", error.name or "zarr", "store") from None
-        return zarr.create_array(
-            MemoryStore(encoded),
-            shape=(rows, *self._trailing),
-            chunks=self._chunk,
-            dtype=self.dtype,
-            compressors=[ZstdCodec(level=_COMPRESSION, checksum=False), Crc32cCodec()],
-            fill_value=np.nan if self.dtype.kind == "f" else 0,
-            chunk_key_encoding={"name": "default", "separator": "."},
-            dimension_names=["examples", "features"][: len(self._chunk)],
-            attributes={"layer": self._name} if self._trailing else {},
-            # A chunk that is not there is damage, so there is one also for rows that are all NaN.
-            config={"write_empty_chunks": True},
-        )
+        with undisturbed():
+            return zarr.create_array(
+                MemoryStore(encoded),
+                shape=(rows, *self._trailing),
+                chunks=self._chunk,
+                dtype=self.dtype,
+                compressors=[ZstdCodec(level=_COMPRESSION, checksum=False), Crc32cCodec()],
+                fill_value=np.nan if self.dtype.kind == "f" else 0,
+                chunk_key_encoding={"name": "default", "separator": "."},
+                dimension_names=["examples", "features"][: len(self._chunk)],
+                attributes={"layer": self._name} if self._trailing else {},
+                # A chunk that is not there is damage, so there is one also for rows that are all NaN.
+                config={"write_empty_chunks": True},
+            )
 
     def _write(self) -> None:
         for key in sorted(self._encoded):
@@ -137,7 +140,8 @@ class Column:
             try:
                 if len(self._encoded) - 1 != expected:
                     raise FileNotFoundError(f"{expected} chunks expected, got {len(self._encoded) - 1}")
-                self._array[self.rows : (last + 1) * self._chunk[0]] = np.nan if self.dtype.kind == "f" else 0
+                with undisturbed():
+                    self._array[self.rows : (last + 1) * self._chunk[0]] = np.nan if self.dtype.kind == "f" else 0
             except Exception as error:  # codecs have their own ways to fail on damaged bytes
                 raise FileFormatError(
                     f"write_store: {self._directory} must be as it was written to go on, got damaged data in the chunk "

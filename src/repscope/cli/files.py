@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from repscope._undisturbed import undisturbed
 from repscope.comparison import Comparison, load
 from repscope.errors import FileFormatError, InputError, MissingExtraError
 
@@ -191,7 +189,7 @@ def _staged(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".repscope-", suffix=".tmp", dir=folder))
         yield stage
-        with _undisturbed():
+        with undisturbed():
             for file in stage.iterdir():
                 os.replace(file, folder / file.name)
     finally:
@@ -200,23 +198,3 @@ def _staged(folder: Path) -> Iterator[Path]:
         for place in made:
             with suppress(OSError):  # not empty: the results are there
                 place.rmdir()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put Ctrl-C off to the end of the block, so that old and new files are never mixed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears it
-        return
-    heard: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-
-    usual = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-    if heard:
-        raise KeyboardInterrupt
