@@ -1,29 +1,30 @@
 """Does every token of a long text fit as an example? Memory and time of the exact comparison of a language model.
 
-    python -m benchmarks.long_text [--tokens 10000 20000] [--out benchmarks/results]
+    python -m benchmarks.long_text [--tokens 10000,20000] [--out FILE]
 
 A GPT-2 of random weights with 24 blocks of 768 features runs on random text of 64 tokens a sentence, 64 sentences a
 batch. The residual stream after each block is compared with every other: unbiased linear CKA of all pairs of tokens,
-within a budget of 4 GB. Each point is a process of its own; its peak is counted above what the model and the data take.
+within a budget of 4 GB. Each point is a process of its own; its peak is counted above what the model and the data take,
+and it is stopped where that is more than the budget.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import torch
 
 import repscope
+from benchmarks.tables import Table, parser, whole_numbers
 from benchmarks.timing import measured_apart
 from repscope.compare import plan_comparison
 
 LAYERS, WIDTH, LENGTH, SENTENCES = 24, 768, 64, 64
 BUDGET = 4e9
+SETTINGS: dict[str, Any] = {"layers": "residual", "reduce": "tokens", "pairs": "all", "memory": BUDGET}
 
 
 class RandomText:
@@ -55,23 +56,7 @@ def work(tokens: int) -> Callable[[], repscope.Comparison]:
     model, data = language_model(), RandomText(tokens)
     with torch.no_grad():
         model(**next(iter(data)))  # what a forward pass takes is not the comparison's
-    settings = {"layers": "residual", "reduce": "tokens", "pairs": "all", "memory": BUDGET, "progress": False}
-    return lambda: repscope.compare(model, data=data, **settings)
-
-
-def measured(tokens: int) -> dict[str, object]:
-    apart = measured_apart(work, (tokens,), seconds=3000, mebibytes=BUDGET / 2**20)
-    run = work(tokens)
-    start = time.perf_counter()
-    result = run()
-    return {
-        "tokens": result.n,
-        "seconds": round(time.perf_counter() - start, 1),
-        "mebibytes": round(apart.mebibytes),
-        "stopped": apart.stopped,
-        "route": result.conventions["route"],
-        "passes": result.conventions["passes"],
-    }
+    return lambda: repscope.compare(model, data=data, progress=False, **SETTINGS)
 
 
 def forward_seconds() -> float:
@@ -85,25 +70,30 @@ def forward_seconds() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[10_000, 20_000])
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    settings = {"layers": "residual", "reduce": "tokens", "pairs": "all", "memory": BUDGET}
-    plan = plan_comparison(language_model(), data=RandomText(1_000_000), **settings)
-    print(plan.explain())
-    found = {
-        "plan for 1,000,000 tokens": {"route": plan.route, "passes": plan.passes, "bytes": plan.peak_bytes},
-        "forward seconds a batch": round(forward_seconds(), 2),
-        "points": [],
-    }
+    options = parser(__doc__)
+    options.add_argument("--tokens", type=whole_numbers, default=[10_000, 20_000], help="examples, such as 10000,20000")
+    options.add_argument("--hours", type=float, default=3.0, help="after which a point is stopped")
+    given = options.parse_args()
+    table = Table(given.out)
+    a_batch = forward_seconds()
+    table.text(
+        f"{LAYERS} layers of {WIDTH} features, {torch.get_num_threads()} threads. The forward pass alone: "
+        f"{a_batch:.2f} s for {LENGTH * SENTENCES:,} tokens."
+    )
+    table.head("tokens", "route", "passes", "planned", "measured above model and data", "time", "forward passes of it")
     for tokens in given.tokens:
-        found["points"].append(measured(tokens))
-        print(found["points"][-1], flush=True)
-    print(f"forward pass alone: {found['forward seconds a batch']} s for {LENGTH * SENTENCES} tokens")
-    if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "long-text.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        data = RandomText(tokens)
+        plan = plan_comparison(language_model(), data=data, **SETTINGS)
+        apart = measured_apart(work, (tokens,), seconds=given.hours * 3600, mebibytes=BUDGET / 2**20)
+        table.row(
+            f"{len(data) * LENGTH * SENTENCES:,}",
+            plan.route,
+            plan.passes,
+            f"{plan.peak_bytes / 2**20:,.0f} MiB",
+            f"{apart.mebibytes:,.0f} MiB",
+            apart.stopped or f"{apart.seconds:,.0f} s",
+            f"{plan.passes * len(data) * a_batch:,.0f} s",
+        )
 
 
 if __name__ == "__main__":

@@ -62,10 +62,12 @@ def in_turn(
 
 @dataclass(frozen=True)
 class Apart:
-    """One run in a process of its own: the peak above what it held before, and why it was stopped, if it was."""
+    """One run in a process of its own: the peak above what it held before, why it was stopped, if it was, and how long
+    it took, if it was not."""
 
     mebibytes: float
     stopped: str = ""
+    seconds: float = float("nan")
 
 
 def measured_apart(
@@ -86,7 +88,8 @@ def measured_apart(
                 return Apart(above, f"stopped at {mebibytes / 1024:.0f} GiB")
             if time.monotonic() > end:
                 return Apart(above, f"stopped at {seconds:.0f} s")
-        return Apart(receiver.recv() - before)
+        peak, took = receiver.recv()
+        return Apart(peak - before, seconds=took)
     except EOFError:
         return Apart(float("nan"), "failed")
     finally:
@@ -102,8 +105,10 @@ def _run_apart(
     work = prepare(*arguments)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
     sender.send(_status("self", "VmRSS"))
+    start = time.perf_counter()
     work()
-    sender.send(_status("self", "VmHWM"))
+    took = time.perf_counter() - start
+    sender.send((_status("self", "VmHWM"), took))
     time.sleep(1.0)
 
 
