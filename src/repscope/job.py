@@ -40,14 +40,11 @@ from repscope.observing import Observation
 from repscope.opened import Forward, Opened, open_activations
 from repscope.partials import PartialFile, read_partial
 from repscope.permuting import permuted_values
-from repscope.planning import planned
+from repscope.planning import KEPT_SHARE, planned
 from repscope.prepared import PreparedLayers, correspond
 from repscope.sharing import Found, add_up_together
 from repscope.subjects import Subject
 from repscope.too_few import warn_of_few_examples
-
-_KEPT_SHARE = 0.9
-"""Of the memory budget that activations may fill."""
 
 
 @dataclass
@@ -205,9 +202,9 @@ class Job:
         return opened
 
     def _plan(self, measure: ConfiguredMeasure, opened: Opened) -> Plan:
-        kept = _KEPT_SHARE * opened.memory if self._keeps_for_errors() else 0.0
+        errors = self._keeps_for_errors()
         chosen = planned(
-            measure, opened, pairs=self.pairs, batch_size=self.batch_size, precision=self.precision, kept=kept
+            measure, opened, pairs=self.pairs, batch_size=self.batch_size, precision=self.precision, errors=errors
         )
         if chosen.pairs == "batch" and self._demands_errors:
             raise InputError(
@@ -228,11 +225,13 @@ class Job:
             return opened, self._plan(measure, opened)
         return opened.holding(held).cut(chosen), chosen
 
-    def _kept(self, opened: Opened, visitors: Sequence[Visitor], needed_by: str | None) -> ArraySource | None:
+    def _kept(
+        self, opened: Opened, visitors: Sequence[Visitor], needed_by: str | None, limit: float | None = None
+    ) -> ArraySource | None:
         """One pass over the data for all visitors, and the activations in memory; None where they do not fit."""
         from repscope.sources import Keep
 
-        keep = Keep(opened.source, _KEPT_SHARE * opened.memory, needed_by)
+        keep = Keep(opened.source, KEPT_SHARE * opened.memory if limit is None else limit, needed_by)
         with one_blas_thread():
             self.seen.watched(opened.source).stream(Together([*visitors, keep]))
         return keep.source()
@@ -258,6 +257,7 @@ class Job:
         found = Found()
         visitors: dict[Hashable, BatchVisitor | MomentVisitor] = {}
         needed_by, keep = None, False
+        beside_sums: list[float] = []
         for m in measures:
             if not self._by_sums(m):
                 needed_by, keep = needed_by or m.id, True
@@ -270,10 +270,12 @@ class Job:
                     estimator = check_estimator(m.id, m.options["estimator"])
                     visitors[key] = visitor_for(opened.source, kernel, estimator, chosen)
                 found.visitors[m.label] = visitors[key]
-                keep |= chosen.route == "moments" and self._keeps_for_errors()
+                if chosen.kept_bytes:
+                    beside_sums.append(chosen.kept_bytes)
             found.plans[m.label] = chosen
-        if keep:
-            found.held = self._kept(opened, list(visitors.values()), needed_by)
+        if keep or beside_sums:
+            limit = None if keep else min(beside_sums)
+            found.held = self._kept(opened, list(visitors.values()), needed_by, limit)
         elif visitors:
             with one_blas_thread():
                 self.seen.watched(opened.source).stream(Together(list(visitors.values())))

@@ -14,9 +14,12 @@ from repscope.inference.observer import SAMPLE, expected_bytes
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
 
+KEPT_SHARE = 0.9
+"""Of the memory budget that activations may fill."""
+
 
 def planned(
-    measure: ConfiguredMeasure, opened: Opened, *, pairs: str, batch_size: int, precision: Precision, kept: float
+    measure: ConfiguredMeasure, opened: Opened, *, pairs: str, batch_size: int, precision: Precision, errors: bool
 ) -> Plan:
     """The plan for one measure, the same in every process of the group.
 
@@ -26,7 +29,7 @@ def planned(
         pairs: ``"auto"``, ``"all"`` or ``"batch"``.
         batch_size: Examples per batch, where the activations are in memory.
         precision: Of the products.
-        kept: Bytes that activations may fill which sums do without, kept for standard errors.
+        errors: Whether activations that sums do without are kept for standard errors, where they fit.
     """
     source: Any = opened.source
     in_memory = isinstance(source, ArraySource)
@@ -48,10 +51,15 @@ def planned(
         flops_per_second=rate,
     )
     peak = chosen.peak_bytes + expected_bytes(source.widths, n or SAMPLE)
-    if chosen.route == "moments" and not in_memory and kept:
+    kept = 0.0
+    if chosen.route == "moments" and not in_memory and errors:
         total = sum(source.widths)
         activations = float(source.itemsize) * (n or 0) * total
         # Beside the sums, two square arrays of their size: the moments around the mean, and their squares.
-        peak += activations + 16.0 * total**2 if activations <= kept else 0.0
+        squares = 16.0 * total**2
+        room = min(KEPT_SHARE * opened.memory, opened.memory - peak - squares)
+        if activations <= room:
+            kept = room
+            peak += activations + squares
     # Ranks that cut the data differently would miss tiles or count them twice.
-    return distributed.agree(replace(chosen, precision=precision, peak_bytes=peak))
+    return distributed.agree(replace(chosen, precision=precision, peak_bytes=peak, kept_bytes=kept))

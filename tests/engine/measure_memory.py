@@ -21,6 +21,10 @@ from repscope.compare import plan_comparison
 CASES: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "batch": ({"width": 300, "layers": 60, "n": 1400, "batch": 700}, {"pairs": "batch"}),
     "moments": ({"width": 400, "layers": 4, "n": 5000, "batch": 256}, {"pairs": "all"}),
+    "moments_alone": (
+        {"width": 400, "layers": 4, "n": 5000, "batch": 256},
+        {"pairs": "all", "memory": "80MB"},
+    ),
     "memory": ({"width": 3000, "layers": 4, "n": 1200, "batch": 100}, {"pairs": "all"}),
     "rbf": ({"width": 3000, "layers": 3, "n": 1200, "batch": 100}, {"pairs": "all", "kernel": "rbf"}),
     "passes": ({"width": 3000, "layers": 4, "n": 1200, "batch": 100}, {"pairs": "all", "memory": "60MB"}),

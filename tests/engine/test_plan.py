@@ -175,6 +175,7 @@ def test_peak_memory_is_predicted_within_a_quarter() -> None:
     assert {name: route for name, (route, _) in found.items()} == {
         "batch": "batch",
         "moments": "moments",
+        "moments_alone": "moments",
         "memory": "memory",
         "rbf": "memory",
         "passes": "passes",

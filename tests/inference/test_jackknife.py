@@ -157,6 +157,31 @@ def test_torch_models_have_standard_errors_too():
     assert "must fit memory" in less.conventions["intervals"]
 
 
+def test_activations_are_kept_for_errors_where_all_that_errors_need_fits():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(torch.nn.Linear(40, 40) for _ in range(5)))
+    given = {"data": torch.randn(2000, 40), "batch_size": 100, "pairs": "all"}
+    plans = {
+        memory: repscope.plan_comparison(model, **given, memory=memory)
+        for memory in range(1_600_000, 6_000_000, 50_000)
+    }
+    assert all(plan.route == "moments" and plan.peak_bytes <= memory for memory, plan in plans.items())
+    kept = [plan.kept_bytes > 0 for plan in plans.values()]
+    assert kept == sorted(kept)
+    assert len(set(kept)) == 2
+    enough = next(memory for memory, plan in plans.items() if plan.kept_bytes)
+    # All activations and two squares of moments, beside the moments themselves.
+    assert enough > 4 * 2000 * 200 + 3 * 8 * 200**2
+    assert plans[enough].kept_bytes >= 4 * 2000 * 200
+    assert repscope.compare(model, **given, memory=enough).standard_errors is not None
+    less = repscope.compare(model, **given, memory=enough - 50_000)
+    assert less.standard_errors is None
+    assert "must fit memory" in less.conventions["intervals"]
+    without = repscope.plan_comparison(model, **given, memory=enough, intervals=False)
+    assert without.kept_bytes == 0
+
+
 def test_positions_of_one_image_are_left_out_together():
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)

@@ -58,6 +58,7 @@ class Plan:
         reason: Why, in one sentence.
         bandwidth_examples: Examples whose distances set the bandwidth of a radial kernel, where there are more.
         precision: Of the products of activations; moments are always double precision.
+        kept_bytes: What activations may take that are kept, beside moments, for standard errors; 0: none are kept.
     """
 
     pairs: Pairs
@@ -71,6 +72,7 @@ class Plan:
     reason: str
     bandwidth_examples: int = 0
     precision: Precision = "auto"
+    kept_bytes: float = 0.0
 
     def explain(self) -> str:
         """The plan in a few lines, for people."""
