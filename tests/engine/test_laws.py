@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,7 +16,7 @@ from repscope.engine import accumulate, products, stream
 from repscope.engine.accumulate import BatchSums, Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths
 from repscope.engine.batchwise import batch_sums
-from repscope.engine.exact import moment_sums, tile_sums
+from repscope.engine.exact import accumulate_moments, finish_moments, moment_sums, tile_sums
 from repscope.engine.products import times_transposed
 from repscope.engine.stream import ArraySource, stacked_products
 from repscope.engine.tiles import LayerTiles
@@ -439,3 +440,16 @@ def test_a_constant_layer_has_no_variation_at_all(kernel: Kernel, value: float, 
             # Equal but for one: U-centring removes it, the biased estimate sees it, no median distance exists.
             no_bandwidth = isinstance(kernel, RBF | Laplace) and kernel.sigma is None
             assert sums.vanishing("biased", itemsize).tolist() == [False, True, no_bandwidth]
+
+
+def test_moments_of_one_process_are_finished_where_they_are() -> None:
+    rng = np.random.default_rng(0)
+    layers = [rng.standard_normal((64, 100)) for _ in range(20)]
+    partial = accumulate_moments(ArraySource(layers, [str(index) for index in range(20)]), Linear())
+    tracemalloc.start()
+    try:
+        finish_moments([partial])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.2 * partial.arrays["sums.moments"].nbytes

@@ -224,7 +224,9 @@ class MomentSums:
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
         """The inverse of :meth:`arrays`; both share their memory."""
-        sums = cls([int(w) for w in arrays["widths"]])
+        sums = cls([])  # large arrays are not made to be thrown away
+        sums.widths = tuple(int(w) for w in arrays["widths"])
+        sums.stripes = stripes_of(sums.widths)
         sums.n = int(arrays["n"])
         for name in ("moments", "sums", "square_moments", "square_products", "square_sums"):
             setattr(sums, name, arrays[name])

@@ -55,8 +55,13 @@ def accumulate_moments(
 def finish_moments(partials: Sequence[Partial]) -> tuple[PairSums, Matrix]:
     """Merge the shares of the work: the sums, and HSIC's unit factor for each layer (L,)."""
     first = partials[0].arrays
-    sums = MomentSums([int(w) for w in first["sums.widths"]])
-    merge(partials, lambda arrays: sums.merge(MomentSums.from_arrays(without_prefix("sums.", arrays))))
+    shares: list[MomentSums] = []
+    merge(partials, lambda arrays: shares.append(MomentSums.from_arrays(without_prefix("sums.", arrays))))
+    if len(shares) == 1:  # which may be all that fits the memory
+        return shares[0].finish(), first["units"]
+    sums = MomentSums(shares[0].widths)
+    for share in shares:
+        sums.merge(share)
     return sums.finish(), first["units"]
 
 
