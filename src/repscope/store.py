@@ -198,8 +198,7 @@ def read_log(path: Path, record: Record) -> tuple[Batch, ...]:
         return ()
     try:
         array = _open_array(path / LOG)
-        with undisturbed():
-            text = bytes(np.asarray(array[: record.log_bytes], dtype=np.uint8))
+        text = bytes(_part(array, slice(record.log_bytes)).astype(np.uint8, copy=False))
         entries = [json.loads(line) for line in text.decode().splitlines()]
         batches = tuple(Batch(e["rows"], e["fingerprint"], e["ids"] and tuple(e["ids"])) for e in entries)
         if len(batches) != record.batches or sum(batch.rows for batch in batches) != record.examples:
@@ -324,8 +323,7 @@ class Store:
                     yield f"{where}: it is missing"
                     continue
                 try:
-                    with undisturbed():
-                        array[first : first + height, j * width : (j + 1) * width]
+                    _part(array, slice(first, first + height), slice(j * width, (j + 1) * width))
                 except Exception as error:
                     yield f"{where}: {str(error).rstrip('.')}"
 
@@ -394,8 +392,7 @@ def _take(array: zarr.Array[Any], index: npt.NDArray[np.int64], chunk_rows: int)
         if wanted.size == 0:
             continue
         first = int(wanted.min())
-        with undisturbed():
-            block = np.asarray(array[first : int(wanted.max()) + 1])
+        block = _part(array, slice(first, int(wanted.max()) + 1))
         if not np.array_equal(wanted - first, np.arange(len(block))):
             block = block[wanted - first]
         if taken is None:
@@ -436,3 +433,8 @@ def _open_array(directory: Path) -> zarr.Array[Any]:
         raise MissingExtraError("Reading stored activations", error.name or "zarr", "store") from None
     with undisturbed():
         return zarr.open_array(str(directory), mode="r", zarr_format=3)
+
+
+def _part(array: zarr.Array[Any], *places: slice) -> npt.NDArray[Any]:
+    with undisturbed():
+        return np.asarray(array[places])
