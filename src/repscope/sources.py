@@ -9,6 +9,7 @@ from functools import cached_property
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
+from repscope._allocator import WORTH_GIVING_BACK, give_back
 from repscope._progress import track
 from repscope._rows import Rows
 from repscope.engine.products import native
@@ -149,6 +150,8 @@ class ModelSource:
                     self._fingerprints.append(mark)
                 if chosen:
                     visitor.end(slice(position, position + rows))
+                    if self.device == "cpu" and self.itemsize * rows * sum(self.widths) >= WORTH_GIVING_BACK:
+                        give_back()
                 position += rows
             if number + 1 < len(self._rows):
                 raise InputError(
