@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import os
 import resource
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,6 +104,7 @@ def _run_apart(
     prepare: Callable[..., Callable[[], object]],
     arguments: tuple[object],
 ) -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     work = prepare(*arguments)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
     sender.send(_status("self", "VmRSS"))
@@ -110,6 +113,14 @@ def _run_apart(
     took = time.perf_counter() - start
     sender.send((_status("self", "VmHWM"), took))
     time.sleep(1.0)
+
+
+def _leave_with_parent() -> None:
+    """A parent that is killed cannot stop its children."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _status(process: object, field: str) -> float:
