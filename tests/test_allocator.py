@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -29,7 +29,7 @@ print(before, held, resident(), arrays[0].sum())
 
 
 @pytest.fixture
-def fresh() -> Any:
+def fresh() -> Iterator[None]:
     _allocator._trim.cache_clear()
     yield
     _allocator._trim.cache_clear()

@@ -39,6 +39,7 @@ ALLOWED = {
         "_student",
         "_text",
     },
+    "_allocator": set(),
     "_fields": {"errors"},
     "_labels": set(),
     "_matches": {"comparison"},

@@ -6,7 +6,6 @@ for a while, and gives memory back to the system only from the heap's end.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import repscope
+from repscope._allocator import give_back
 from repscope.compare import plan_comparison
 
 CASES: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
@@ -82,7 +82,7 @@ def main() -> None:
     for name, (size, options) in (IN_HEAP if in_heap else CASES).items():
         given = arguments(size)
         predicted = plan_comparison(**given, **options).peak_bytes
-        ctypes.CDLL(None).malloc_trim(0)  # what the case before has left in the heap
+        give_back()  # what the case before has left in the heap
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
         before = status("VmRSS")
         result = repscope.compare(**given, **options)

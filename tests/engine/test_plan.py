@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from repscope import RBF, InputError
+from repscope import RBF, InputError, _allocator
 from repscope.engine import plan as planner
 from repscope.engine.plan import Plan, available_memory, memory_budget, plan
 from repscope.measures.kernels import Cosine
@@ -188,7 +187,7 @@ def test_peak_memory_is_predicted_within_a_quarter() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's high-water mark")
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs the GNU allocator")
+@pytest.mark.skipif(_allocator._trim() is None, reason="needs the GNU allocator")
 def test_what_is_held_of_many_batches_is_not_in_memory_twice() -> None:
     found = measured_memory("heap")
     assert {name: route for name, (route, _) in found.items()} == {
