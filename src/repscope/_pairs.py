@@ -30,6 +30,20 @@ class SameLayer:
     statistics: dict[str, Floats]
 
 
+def check_one_pair(function: str, comparison: Comparison) -> None:
+    """Refuse a comparison with several models on an axis, where a layer's name alone does not tell which is meant.
+
+    Raises:
+        InputError: An axis holds several models.
+    """
+    for axis, models in (("rows", comparison.row_models), ("columns", comparison.column_models)):
+        if len(set(models)) > 1:
+            raise InputError(
+                f"{function}: comparison must have one model on its {axis}, got {len(set(models))}. "
+                "Take one block with Comparison.between(row_model, column_model)."
+            )
+
+
 def model_pairs(comparison: Comparison) -> list[tuple[str, str]]:
     """Row and column model of each block: of two that hold the same scores the first, of a model with itself none.
 

@@ -40,7 +40,11 @@ def from_partials(facts: Mapping[str, Any], partials: Sequence[Partial]) -> Comp
     with recorded() as shared:
         (result,) = with_diagnostics([result], observer, [(facts["rows"], facts["columns"])])
         warn_of_few_examples(result)
-    return with_warnings([result], shared, [caught])[0]
+    (result,) = with_warnings([result], shared, [caught])
+    if "batches" in result.conventions:
+        return result
+    why = "none: the jackknife needs all activations, and shares hold sums"
+    return replace(result, conventions={**result.conventions, "intervals": why})
 
 
 def observed(partials: Sequence[Partial], names: Sequence[str]) -> Observer | None:

@@ -168,7 +168,9 @@ def compare_part(
 
 
 def merge(paths: Sequence[str | os.PathLike[str]]) -> Comparison:
-    """Put the shares of a comparison together: the same numbers as from one process.
+    """Put the shares of a comparison together: the same scores and chance levels as from one process.
+
+    There are no standard errors: the jackknife needs all activations, and shares hold sums.
 
     Args:
         paths: The files that :func:`compare_part` wrote, all shares of one comparison, in any order.

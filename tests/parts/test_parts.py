@@ -43,7 +43,9 @@ def test_shares_of_the_work_merge_to_the_whole(route, shards, models, tmp_path):
     np.testing.assert_allclose(merged.values, whole.values, rtol=0, atol=1e-12)
     assert merged.n == whole.n == 203
     assert merged.row_layers == whole.row_layers
-    assert merged.standard_errors is None or route == "batch"  # activations are not in the shares
+    if route != "batch":  # activations are not in the shares
+        assert merged.standard_errors is None
+        assert merged.conventions["intervals"].startswith("none: the jackknife needs all activations")
     of_intervals = ("intervals", "replicates")
     assert {k: v for k, v in merged.conventions.items() if k not in of_intervals or route == "batch"} == {
         k: v for k, v in whole.conventions.items() if k not in of_intervals or route == "batch"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from repscope import InputError, compare
 from repscope.plot import heatmap, match_path
 from tests.comparison.examples import comparison
 
@@ -28,3 +30,12 @@ def test_without_axes_the_heat_map_is_drawn_too():
     ax = match_path(scores())
     assert len(ax.images) == 1
     assert len(ax.lines) == 1
+
+
+def test_layers_of_several_models_have_names_in_common_and_are_refused():
+    rng = np.random.default_rng(0)
+    nets = {net: {f"l{i}": rng.standard_normal((20, 3)) for i in range(2)} for net in "ab"}
+    both = compare(nets)
+    with pytest.raises(InputError, match=r"^match_path: comparison must have one model on its rows, got 2\. Take one"):
+        match_path(both)
+    assert len(match_path(both.between("a", "b")).lines) == 1

@@ -88,6 +88,23 @@ def test_an_image_has_the_colours_of_a_heat_map(visit, tmp_path):
     np.testing.assert_allclose(painted(page, cells), of_scale("sequential", np.array([0.15, 0.25, 0.65, 0.75])), atol=4)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_image_and_its_scale_part_at_zero(visit, tmp_path, scheme):
+    side = int(INTERACTIVE_SCORES**0.5) + 1
+    values = np.where(np.arange(side)[:, None] < side // 2, -0.4, 0.8) * np.ones(side)
+    values[:, : side // 2] += 0.4
+    given = comparison(np.minimum(values, 1), measure="rsa", range=(-1.0, 1.0))
+    page = visit(given.to_html(tmp_path / "r.html"), scheme=scheme)
+    page.wait_for_selector("#heatmap image")
+    quarters = (side // 4, 3 * side // 4)
+    cells = [(i, j) for i in quarters for j in quarters]
+    expected = of_scale("diverging_light", (np.array([0.0, -0.4, 1.0, 0.8]) + 1) / 2)
+    np.testing.assert_allclose(painted(page, cells), expected, atol=4)
+    bar = page.evaluate("document.getElementById('heatmap').data[0].marker")
+    assert (bar["cmin"], bar["cmax"]) == (-1, 1)
+    assert [stop[1] for stop in bar["colorscale"]] == SCALES["diverging_light"]
+
+
 def luminance(color):
     """Relative luminance of sRGB colours (WCAG 2.1)."""
     share = np.asarray(color) / 255

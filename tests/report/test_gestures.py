@@ -159,14 +159,30 @@ def test_play_goes_through_training_once_and_stops(visit, tmp_path):
     play = page.locator("#play")
     play.click()
     assert play.inner_text() == "⏸"
+    assert play.get_attribute("aria-label") == "Pause"
     page.wait_for_function("() => document.getElementById('play').textContent === '▶'")
     assert seen == ["0", "50", "900"]
     play.click()
     play.click()  # stopped at the beginning
     assert play.inner_text() == "▶"
+    assert play.get_attribute("aria-label") == "Play"
     page.wait_for_timeout(1000)
     assert page.locator("#step-value").inner_text() == "0"
     assert "100 examples" in page.locator("#subtitle").inner_text()
+
+
+def test_the_word_step_names_the_slider_and_plays_nothing(visit, tmp_path):
+    page = visit(report.write(tmp_path / "r.html", {step: two(n=step + 100) for step in (0, 50, 900)}))
+    assert page.get_by_label("Step", exact=True).get_attribute("id") == "step"
+    page.get_by_text("Step", exact=True).click()
+    assert page.locator("#play").inner_text() == "▶"
+
+
+def test_every_chart_says_in_words_what_it_is(visit, tmp_path):
+    page = visit(two().to_html(tmp_path / "r.html"))
+    charts = page.locator(".plot")
+    assert charts.count() == 6
+    assert all(chart.get_attribute("aria-label") and chart.get_attribute("role") for chart in charts.all())
 
 
 def test_a_click_in_the_curve_of_training_goes_to_its_step(visit, tmp_path):

@@ -14,7 +14,8 @@ import pytest
 
 from repscope.measures.catalog import CATALOG
 from repscope.report import citations, order
-from repscope.report.images import palette, png, whole
+from repscope.report.colors import palette
+from repscope.report.images import png, whole
 from repscope.report.overview import (
     METRIC_FORMS,
     classical_scaling,

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from repscope._pairs import check_one_pair
 from repscope.comparison import Comparison
-from repscope.errors import InputError
 from repscope.plot._figure import COLUMN, new_axes
 from repscope.plot.heatmap import color_limits
 from repscope.plot.labels import axis_length, literal, set_layer_ticks
@@ -47,12 +47,7 @@ def correspondence(
     Raises:
         InputError: An axis holds several models.
     """
-    for axis, models in (("rows", comparison.row_models), ("columns", comparison.column_models)):
-        if len(set(models)) > 1:
-            raise InputError(
-                f"correspondence: comparison must have one model on its {axis}, got {len(set(models))}. "
-                "Take one block with Comparison.between(row_model, column_model)."
-            )
+    check_one_pair("correspondence", comparison)
     rows, columns = comparison.values.shape
     if ax is None:
         ax = new_axes(COLUMN, float(np.interp(max(rows, columns), (4, 40), (2.2, 6.0))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from repscope._pairs import check_one_pair
 from repscope.comparison import Comparison
 from repscope.plot.heatmap import heatmap
 
@@ -19,7 +20,11 @@ def match_path(comparison: Comparison, ax: Axes | None = None, *, color: str = "
 
     Returns:
         The axes, which hold the path as their last line. Rows whose scores are all NaN are left out of it.
+
+    Raises:
+        InputError: An axis holds several models.
     """
+    check_one_pair("match_path", comparison)
     ax = heatmap(comparison) if ax is None else ax
     places = [
         (comparison.column_layers.index(match.column), row)

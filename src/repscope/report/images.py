@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import base64
-import json
 import struct
 import zlib
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from repscope.comparison import Comparison
+from repscope.report.colors import diverging, indices, palette
 
 TILE = 256
-_UNDEFINED = 255  # the last colour of the palette
 
 
 def tiles(comparison: Comparison) -> list[dict[str, Any]]:
     """The heat map in square tiles, layer 1 of both axes at bottom left.
+
+    Where scores lie on both sides of zero, the colours part there, as the script's do on a light page.
 
     Args:
         comparison: What to draw.
@@ -27,9 +27,13 @@ def tiles(comparison: Comparison) -> list[dict[str, Any]]:
     Returns:
         For each tile its first column and row, its width and height in layers, and its image as a data URI.
     """
-    indices = _indices(comparison)
-    colors = palette()
-    rows, columns = indices.shape
+    low, high = comparison.scale
+    scale = "sequential"
+    if diverging(comparison):
+        high = max(abs(low), abs(high))
+        low, scale = -high, "diverging_light"
+    pixels, colors = indices(comparison.values, low, high, flip=comparison.kind == "distance"), palette(scale)
+    rows, columns = pixels.shape
     return [
         {
             "x": x,
@@ -41,47 +45,26 @@ def tiles(comparison: Comparison) -> list[dict[str, Any]]:
         for y in range(0, rows, TILE)
         for x in range(0, columns, TILE)
         # One layer more than the tile: neighbours overlap, or the browser would show a seam between them.
-        for part in [indices[y : y + TILE + 1, x : x + TILE + 1]]
+        for part in [pixels[y : y + TILE + 1, x : x + TILE + 1]]
     ]
 
 
 def whole(comparison: Comparison) -> bytes:
-    """The heat map as one PNG of one pixel a score, layer 1 of both axes at bottom left."""
-    return png(_indices(comparison)[::-1], palette())
+    """The heat map as one PNG of one pixel a score, in the colours of plots, layer 1 of both axes at bottom left."""
+    pixels = indices(comparison.values, *comparison.scale, flip=comparison.kind == "distance")
+    return png(pixels[::-1], palette())
 
 
-def _indices(comparison: Comparison) -> npt.NDArray[np.uint8]:
-    """Place of each score in the palette."""
-    low, high = comparison.scale
-    share = (np.clip(comparison.values, low, high) - low) / (high - low)
-    if comparison.kind == "distance":
-        share = 1.0 - share
-    defined = ~np.isnan(share)
-    indices = np.full(share.shape, _UNDEFINED, dtype=np.uint8)
-    indices[defined] = np.rint(share[defined] * (_UNDEFINED - 1)).astype(np.uint8)
-    return indices
-
-
-def palette() -> npt.NDArray[np.uint8]:
-    """Red, green and blue of 255 colours from unlike to alike, and of what is undefined; shape (256, 3)."""
-    stops = json.loads((files("repscope.report") / "assets" / "colors.json").read_text("utf-8"))
-    known = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in stops["sequential"]])
-    places = np.linspace(0, len(known) - 1, _UNDEFINED)
-    ramp = np.stack([np.interp(places, np.arange(len(known)), channel) for channel in known.T], axis=1)
-    undefined = [int(stops["undefined"][i : i + 2], 16) for i in (1, 3, 5)]
-    return np.concatenate([np.rint(ramp), [undefined]]).astype(np.uint8)
-
-
-def png(indices: npt.NDArray[np.uint8], colors: npt.NDArray[np.uint8]) -> bytes:
+def png(pixels: npt.NDArray[np.uint8], colors: npt.NDArray[np.uint8]) -> bytes:
     """A PNG file of colours by index (W3C PNG specification, colour type 3).
 
     Args:
-        indices: Colour of each pixel, shape (height, width).
+        pixels: Colour of each, by its place in ``colors``, shape (height, width).
         colors: Red, green and blue, shape (256, 3).
     """
-    height, width = indices.shape
+    height, width = pixels.shape
     lines = np.zeros((height, width + 1), dtype=np.uint8)  # each line begins with its filter: 0, none
-    lines[:, 1:] = indices
+    lines[:, 1:] = pixels
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -11,13 +11,12 @@ import numpy as np
 from repscope import _container
 from repscope.comparison import Comparison
 from repscope.report import order
+from repscope.report.colors import diverging
 from repscope.report.images import tiles
 from repscope.report.overview import column_models, overview, row_models
 
 INTERACTIVE_SCORES = 160_000
 """A comparison of more scores than this is drawn here, as an image; the browser gets the picture, not the numbers."""
-
-_DIVERGING_FROM = 0.1  # a lowest score this far below zero, relative to the largest magnitude, is no noise
 
 
 def frame(comparison: Comparison, step: float | None = None, label: str | None = None) -> dict[str, Any]:
@@ -59,14 +58,6 @@ def embedded(data: Any) -> str:
     """JSON that may stand inside a ``<script>`` of any encoding: no ``<``, ASCII only; NaN becomes null."""
     text = json.dumps(_container.portable(data), allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def diverging(comparison: Comparison) -> bool:
-    """Whether scores lie on both sides of a zero that means something, so that the colours should part there."""
-    finite = comparison.values[np.isfinite(comparison.values)]
-    if comparison.range[0] >= 0 or not finite.size or finite.max() <= 0:
-        return False
-    return bool(finite.min() < -_DIVERGING_FROM * np.abs(finite).max())
 
 
 def _half_width(comparison: Comparison) -> float | None:

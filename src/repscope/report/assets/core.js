@@ -125,11 +125,13 @@ function colorLimits(frame, rows, columns) {
     }
     if (!(low < high)) [low, high] = [Number.isFinite(low) ? low : 0, (Number.isFinite(low) ? low : 0) + 1];
   }
-  if (frame.diverging) {
-    const reach = Math.max(Math.abs(low), Math.abs(high));
-    return [-reach, reach];
-  }
-  return [low, high];
+  return parted(frame, low, high);
+}
+
+// Where the colours part at zero, it lies in the middle.
+function parted(frame, low, high) {
+  const reach = Math.max(Math.abs(low), Math.abs(high));
+  return frame.diverging ? [-reach, reach] : [low, high];
 }
 
 const dark = () => document.documentElement.dataset.theme === "dark";
@@ -137,7 +139,8 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 
 function colorscale(frame) {
   let stops = DATA.colors.sequential;
-  if (frame.diverging) stops = dark() ? DATA.colors.diverging_dark : DATA.colors.diverging_light;
+  // An image has its colours from the beginning, whatever the page is now.
+  if (frame.diverging) stops = dark() && !frame.tiles ? DATA.colors.diverging_dark : DATA.colors.diverging_light;
   if (frame.kind === "distance") stops = [...stops].reverse();
   return stops.map((stop, i) => [i / (stops.length - 1), stop]);
 }

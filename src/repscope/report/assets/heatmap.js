@@ -337,11 +337,12 @@ function drawTiles(frame) {
     xaxis: axis("columns", columns),
     yaxis: axis("rows", rows),
   });
+  const [low, high] = parted(frame, ...frame.scale);
   const scale = {
     type: "scatter",
     x: [null],
     y: [null],
-    marker: { color: [0], cmin: frame.scale[0], cmax: frame.scale[1], colorscale: colorscale(frame), showscale: true, colorbar: { thickness: 10, outlinewidth: 0, len: 1, x: 1.015, ypad: 0 } },
+    marker: { color: [0], cmin: low, cmax: high, colorscale: colorscale(frame), showscale: true, colorbar: { thickness: 10, outlinewidth: 0, len: 1, x: 1.015, ypad: 0 } },
   };
   draw(plot, [scale], layout, { frame, rows, columns, geometry });
   byId("count").textContent = "drag to zoom, double click to see all";

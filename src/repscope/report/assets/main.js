@@ -135,9 +135,10 @@ function connect() {
   on("step", "input", ({ value }) => setStep(Number(value)));
   let playing = null;
   on("play", "click", (button) => {
-    const stop = () => { clearInterval(playing); playing = null; button.textContent = "▶"; };
+    const show = (sign, does) => { button.textContent = sign; button.setAttribute("aria-label", does); };
+    const stop = () => { clearInterval(playing); playing = null; show("▶", "Play"); };
     if (playing) return stop();
-    button.textContent = "⏸";
+    show("⏸", "Pause");
     if (state.step === steps.length - 1) setStep(0);
     playing = setInterval(() => (state.step >= steps.length - 1 ? stop() : setStep(state.step + 1)), 700);
     return undefined;
