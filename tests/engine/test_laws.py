@@ -106,6 +106,26 @@ def test_a_common_offset_and_any_scale_cost_no_accuracy(kernel: Kernel, scale: f
         np.testing.assert_allclose(actual / roots, batchwise / roots, atol=tolerance)
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.15, 0.2])
+@pytest.mark.parametrize("kernel", [RBF, Laplace])
+@pytest.mark.parametrize("n", [60, 300])
+def test_a_narrow_kernel_costs_single_precision_little_accuracy(n: int, kernel: Any, fraction: float) -> None:
+    rng = np.random.default_rng(n)
+    layers = [layer.astype(np.float32) for layer in related_layers(n, (800, 1000), rng)]
+    found = cka_of(exact(CutSource(layers, [n]), kernel(fraction)), "unbiased")
+    expected = in_memory(repscope.cka, layers, kernel(fraction), "unbiased")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", UNSHIFTED, ids=repr)
+def test_an_offset_leaves_kernels_that_may_not_be_shifted_what_it_leaves_in_memory(kernel: Kernel) -> None:
+    rng = np.random.default_rng(4)
+    n = 90
+    layers = [1e4 + layer for layer in related_layers(n, WIDTHS, rng)]
+    found = cka_of(exact(CutSource(layers, [30, 30, 30]), kernel), "unbiased")
+    np.testing.assert_allclose(found, in_memory(repscope.cka, layers, kernel, "unbiased"), atol=1e-5)
+
+
 @pytest.mark.parametrize("outlier", [1e2, 1e4])
 def test_one_huge_example_costs_no_accuracy(outlier: float) -> None:
     rng = np.random.default_rng(0)

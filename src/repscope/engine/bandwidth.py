@@ -13,7 +13,7 @@ from repscope._rows import Rows
 from repscope.engine.products import Precision, native, times_transposed, to_numpy
 from repscope.engine.reservoir import Reservoir
 from repscope.engine.stream import Source, check_finite, fit_layers
-from repscope.engine.tiles import LayerTiles
+from repscope.engine.tiles import LayerTiles, typical_entry
 from repscope.measures._arrays import Array, squared_lengths
 from repscope.measures._tiles import resolution, squared_distances_between
 from repscope.measures.kernels import RBF, Kernel, Laplace, median_of_distances, without_diagonal
@@ -85,7 +85,7 @@ def _set_bandwidth(tiles: LayerTiles, squared: Array, medians: dict[str, float],
     if tiles.variance > 0:
         typical = squared * ((-0.5 if isinstance(kernel, RBF) else 1.0) / tiles.variance)
         typical = xp.exp(typical) if isinstance(kernel, RBF) else xp.exp(-xp.sqrt(typical))
-        tiles.offset = float(xp.mean(typical))
+        tiles.offset = typical_entry(xp, typical)
         tiles.take_thirds(sample)
     else:
         tiles.variance = float("nan")  # at least half of the distances are 0: no bandwidth follows from them

@@ -21,15 +21,16 @@ from repscope.measures._tiles import (
     squared_distances_between,
     tileable,
 )
-from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, without_diagonal
+from repscope.measures.kernels import RBF, Cosine, Kernel, Laplace, Linear, pairs_of, without_diagonal
 
 
 @dataclass
 class LayerTiles:
     """How one layer's activations become entries of its Gram matrix.
 
-    HSIC does not change when all examples move by one vector, or all entries of K by one number; float32 accuracy
-    does. So features are shifted by a typical example, and RBF entries by a typical entry, both fixed at the start.
+    HSIC does not change when all examples move by one vector, or all entries of K by one number; accuracy does. So
+    features are shifted by a typical example where the kernel allows it, and the entries of kernels that are not
+    linear by a typical entry, both fixed at the start.
 
     Attributes:
         kernel: The kernel.
@@ -59,10 +60,13 @@ class LayerTiles:
                 f"compare: the kernel {kernel!r} cannot be computed in tiles. Use pairs='batch', or representations "
                 "small enough for memory."
             )
-        if not kernel.translation_invariant:
-            return cls(kernel, precision=precision, name=name)
         xp = array_api_compat.array_namespace(first)
         sample = first[:: -(-first.shape[0] // _SAMPLE), :]
+        if not kernel.translation_invariant:
+            found = cls(kernel, precision=precision, name=name)
+            features = found.features(sample)
+            found.offset = typical_entry(xp, found.block(features, features))
+            return found
         shift = typical_example(xp, sample)
         apart = sample - shift
         largest = max(number(xp.max(apart)), -number(xp.min(apart)))
@@ -108,7 +112,10 @@ class LayerTiles:
     def entries(self, products: Array, left: Array, right: Array) -> Array:
         """The same from the products of the features (|I|, |J|), which are used up."""
         if not isinstance(self.kernel, RBF | Laplace):
-            return entries_of_products(self.kernel, products, left.shape[1])
+            entries = entries_of_products(self.kernel, products, left.shape[1])
+            if self.offset:
+                entries -= self.offset
+            return entries
         xp = array_api_compat.array_namespace(products)
         # A root would magnify what rounding leaves of zeros.
         share = resolution(left) if isinstance(self.kernel, Laplace) else 0.0
@@ -153,6 +160,14 @@ _OUTLYING = 4.0
 
 _SAMPLE = 32
 """Examples that shift and scale are taken from, where there are more."""
+
+
+def typical_entry(xp: Namespace, gram: Array) -> float:
+    """Mean entry of a Gram matrix (k, k) of some examples, 0 for one example.
+
+    Without the diagonal: where the kernel is narrow, its ones are far from all other entries.
+    """
+    return number(xp.mean(pairs_of(xp, gram))) if gram.shape[0] > 1 else 0.0
 
 
 def typical_example(xp: Namespace, x: Array) -> Array:

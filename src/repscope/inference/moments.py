@@ -79,11 +79,15 @@ class Null:
 
         It has the null's mean, variance and skewness (Josse, Pagès & Husson 2008). The classical gamma approximation
         of HSIC, whose moments hold for many examples and few features, fails for wide layers.
+
+        Of a null that is skewed away from these scores, the distribution would end, and what lies beyond its end have
+        the probability 0. Such a skew comes from few pairings of dominant examples and says nothing of how far the
+        null reaches on this side: here it is taken to reach as far as on the other.
         """
         constant = self.sd <= _CONSTANT * np.abs(self.mean)
         with np.errstate(invalid="ignore", divide="ignore"):
             sign = -1.0 if self.of_distances else 1.0
-            found = pearson_upper_tail(sign * (values - self.mean) / self.sd, sign * self.skewness)
+            found = pearson_upper_tail(sign * (values - self.mean) / self.sd, np.abs(self.skewness))
         found = np.where(constant & ~np.isnan(values), 1.0, found)
         return np.fmax(found, self.smallest) + 0 * found * self.smallest
 
