@@ -21,6 +21,7 @@ from repscope import (
     deconfounded_cka,
     partial_similarity,
 )
+from repscope.measures.kernels import as_kernel
 from tests.conftest import Library
 from tests.reference import confounds as reference
 
@@ -93,11 +94,44 @@ def test_kernels_are_those_of_cka(rng: np.random.Generator) -> None:
 # -- partial similarity --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("measure", ["cka", "cca", "procrustes", "linear_regression"])
+@pytest.mark.parametrize("measure", ["cca", "procrustes", "linear_regression"])
 def test_partial_similarity_is_that_of_the_residuals(measure: str, rng: np.random.Generator) -> None:
     x, y, z = confounded(rng, shared=1.0)
     expected = repscope.score(measure, reference.residual(x, z), reference.residual(y, z))
     assert partial_similarity(measure, x, y, z) == pytest.approx(float(expected), abs=1e-9)
+
+
+@pytest.mark.parametrize("kernel", ["linear", repscope.RBF(0.8)], ids=str)
+def test_unbiased_partial_similarity_is_that_of_the_nearest_matrices_beside_the_third(kernel, rng) -> None:
+    x, y, z = (a[:12] for a in confounded(rng, shared=1.0))
+    z = z[:, :2]
+    k, l = (as_kernel(kernel).gram(reference.residual(a, z)) for a in (x, y))  # noqa: E741
+    beside_k, beside_l = (reference.beside(gram, z) for gram in (k, l))
+    product = np.vdot(beside_k, beside_l)
+    lengths = np.linalg.norm(beside_k) * np.linalg.norm(beside_l)
+    assert partial_similarity("cka", x, y, z, kernel=kernel) == pytest.approx(product / lengths, abs=1e-9)
+    free = 9 * 10 - 2 * 12  # twice the dimensions of such matrices
+    assert partial_similarity("hsic", x, y, z, kernel=kernel) == pytest.approx(product / free, rel=1e-8)
+
+
+def test_unrelated_wide_layers_have_nothing_in_common_beside_a_third() -> None:
+    rng = np.random.default_rng(0)
+    x, y, z = rng.standard_normal((100, 1000)), rng.standard_normal((100, 1000)), rng.standard_normal((100, 20))
+    assert float(cka(reference.residual(x, z), reference.residual(y, z))) > 0.5  # what plain centring makes of it
+    assert partial_similarity("cka", x, y, z) == pytest.approx(0, abs=0.03)
+    assert partial_similarity("hsic", x, y, z) == pytest.approx(0, abs=40)  # of themselves: 1,000
+    assert partial_similarity("cka", x, x + 0.1 * y, z) > 0.97
+    with pytest.warns(RankWarning, match="100 examples are few for 20 features of given"):
+        partial_similarity("rsa", x, y, z)
+
+
+def test_an_example_that_only_the_third_knows_is_left_with_nothing(rng: np.random.Generator) -> None:
+    x, y, z = confounded(rng, shared=1.0)
+    alone = np.zeros((60, 1))
+    alone[7] = 1
+    rest = np.delete(np.arange(60), 7)
+    expected = partial_similarity("cka", x[rest], y[rest], z[rest])
+    assert partial_similarity("cka", x, y, np.hstack([z, alone])) == pytest.approx(expected, abs=1e-9)
 
 
 def test_options_reach_the_measure(rng: np.random.Generator) -> None:
@@ -120,7 +154,11 @@ def test_a_constant_third_representation_takes_nothing_out(rng: np.random.Genera
 def test_few_examples_for_the_third_are_said_and_too_few_refused(rng: np.random.Generator) -> None:
     x, y, _ = confounded(rng)
     with pytest.warns(RankWarning, match="60 examples are few for 20 features of given"):
-        partial_similarity("cka", x, y, rng.standard_normal((60, 20)))
+        partial_similarity("cka", x, y, rng.standard_normal((60, 20)), estimator="biased")
+    with pytest.raises(
+        InputError, match="leave more than 11 of 60 examples' dimensions for an unbiased estimate, got 50"
+    ):
+        partial_similarity("cka", x, y, rng.standard_normal((60, 50)))
     with pytest.raises(InputError, match="given must leave at least 4 of 60 examples' dimensions, got 59"):
         partial_similarity("cka", x, y, rng.standard_normal((60, 70)))
 

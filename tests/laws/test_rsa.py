@@ -46,6 +46,32 @@ def test_ties_are_treated_as_stated(compare):
     np.testing.assert_allclose(repscope.rsa(x, y, rdm="euclidean", compare=compare), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("rdm", ["correlation", "cosine", "euclidean", "squared_euclidean", "mahalanobis"])
+def test_dissimilarities_that_differ_by_rounding_are_ties(rdm):
+    # Of seven classes all pairs of two are equally far apart, but in floating point not quite.
+    rng = np.random.default_rng(0)
+    x = np.eye(7)[rng.integers(0, 7, 60)]
+    x[0] = [1, 1, 0, 0, 0, 0, 0]
+    moved, order = x[:, rng.permutation(7)], rng.permutation(60)
+    assert repscope.rsa(x, moved, rdm=rdm) == pytest.approx(1, abs=1e-12)
+    assert repscope.rsa(x, 3 * moved, rdm=rdm) == pytest.approx(1, abs=1e-12)
+    for compare in ("spearman", "rho_a", "tau_a"):
+        same = repscope.rsa(x, x, rdm=rdm, compare=compare)
+        assert repscope.rsa(x, moved, rdm=rdm, compare=compare) == pytest.approx(same, abs=1e-12)
+        assert repscope.rsa(x[order], moved[order], rdm=rdm, compare=compare) == pytest.approx(same, abs=1e-12)
+
+
+def test_tensors_and_arrays_have_the_same_ties():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    x, y = (np.eye(5)[rng.integers(0, 5, 40)] @ rng.standard_normal((5, 9)) for _ in range(2))
+    for compare in ("spearman", "rho_a", "tau_a"):
+        expected = repscope.rsa(x, y, compare=compare)
+        assert float(repscope.rsa(torch.tensor(x), torch.tensor(y), compare=compare)) == pytest.approx(
+            expected, abs=1e-12
+        )
+
+
 @pytest.mark.parametrize("shape", [(30, 4, 6), (12, 30, 25)], ids=str)
 def test_whitened_cosine_of_squared_distances_is_biased_linear_cka(shape):
     x, y = pair(*shape)

@@ -19,7 +19,14 @@ NARROW = [(30, 4, 6), (30, 6, 4), (25, 5, 5), (20, 1, 1), (20, 1, 5), (20, 5, 1)
 WIDE = [(12, 30, 25), (12, 12, 12), (15, 20, 3), (15, 3, 20), (5, 7, 2)]
 """(n, p, q) with p or q ≥ n, for the measures that do not degenerate there."""
 
+NEIGHBORS = ("mutual_knn", "jaccard_knn", "rank_similarity", "second_order_cosine", "cknna", "cycle_knn")
 CCA_LIKE = ("cca", "svcca", "pwcca", "linear_regression", "canonical_ridge", "gulp", "eigenspace_overlap")
+
+
+def ties(measure: ConfiguredMeasure, shape: tuple[int, int, int]) -> bool:
+    """Whether neighbours are equally near, so that chance decides: the cosine of one feature knows two directions."""
+    by_cosine = measure.options.get("metric", "cosine") == "cosine"
+    return measure.id in NEIGHBORS and by_cosine and min(shape[1:]) == 1
 
 
 def needs_many_examples(measure: ConfiguredMeasure) -> bool:

@@ -21,6 +21,7 @@ from tests.measures.examples import (
     pair,
     reference_gram,
     reference_score,
+    ties,
 )
 from tests.reference import cca as reference_cca
 from tests.reference import hsic as reference_hsic
@@ -33,8 +34,10 @@ def rounding(measure):
     return max(1e-12, 1e-15 * high) if math.isfinite(high) else 1e-12
 
 
-@pytest.mark.parametrize("shape", NARROW, ids=str)
-@pytest.mark.parametrize("measure", ALL, ids=label)
+@pytest.mark.parametrize(
+    ("measure", "shape"),
+    [pytest.param(m, s, id=f"{label(m)}-{s}") for m in ALL for s in NARROW if not ties(m, s)],
+)
 def test_equals_its_reference(measure, shape):
     x, y = pair(fitting(measure, shape[0]), *shape[1:])
     np.testing.assert_allclose(measure(x, y), reference_score(measure, x, y), rtol=1e-9, atol=rounding(measure))

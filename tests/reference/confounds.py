@@ -65,3 +65,21 @@ def residual(x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """What least squares on the features of z and a constant leave of each feature of x."""
     design = np.hstack([np.ones((len(z), 1)), z])
     return np.stack([column - design @ np.linalg.lstsq(design, column, rcond=None)[0] for column in x.T], axis=1)
+
+
+def beside(gram, z):
+    """The nearest symmetric matrix without a diagonal that maps 1 and the columns of z to zero, by its equations."""
+    n = len(gram)
+    span = np.column_stack([np.ones(n), z])
+    equations = []
+    for i in range(n):
+        one = np.zeros((n, n))
+        one[i, i] = 1
+        equations.append(one.ravel())
+        for vector in span.T:
+            row = np.zeros((n, n))
+            row[i] = vector
+            equations.append(((row + row.T) / 2).ravel())
+    equations = np.array(equations)
+    found = np.linalg.lstsq(equations.T, gram.ravel(), rcond=1e-10)[0]
+    return gram - (found @ equations).reshape(n, n)

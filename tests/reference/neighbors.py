@@ -16,7 +16,7 @@ def distance(a, b, metric):
 
 
 def nearest(x, k, metric):
-    """The k nearest other examples of each, nearest first; of equals the first one."""
+    """The k nearest other examples of each, nearest first; of equals the first one, so for data without ties."""
     x = np.asarray(x, dtype=np.float64)
     n = len(x)
     return [[j for _, j in sorted((distance(x[i], x[j], metric), j) for j in range(n) if j != i)[:k]] for i in range(n)]

@@ -27,6 +27,9 @@ EXAMPLES_A_FEATURE = 4
 the same ones of both representations, and where these are few everything seems alike in them.
 """
 
+_FORCED = 0.05
+"""How alike unrelated layers of p features may seem for lack of r of n dimensions on both sides: about rp / n²."""
+
 
 @dataclass(frozen=True)
 class Deconfounded:
@@ -145,6 +148,11 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
     orthonormal basis Q of the centred ``given``; then they are compared by any measure. (:func:`deconfounded_cka` takes
     out similarities of examples instead, which is less: all that is linear in ``given`` goes here.)
 
+    What is left of any two representations lies in the same n − 1 − r dimensions, and so is alike. Unbiased HSIC and
+    CKA stay unbiased: as U-centring takes from a Gram matrix its diagonal and all that is constant along rows or
+    columns, here also all that is linear in ``given`` along them goes (:func:`_beside`), and unrelated representations
+    score 0 on average whatever their width. Other measures of wide layers rise, which is warned of.
+
     Range and invariances: those of the measure; also any invertible linear map of ``given``.
 
     Args:
@@ -185,10 +193,13 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
             f"{name}: given must leave at least {max(least, 2)} of {n} examples' dimensions, got {rank} independent "
             "features. Use more examples, or fewer features (its first principal components)."
         )
-    if n < EXAMPLES_A_FEATURE * rank:
+    unbiased = settled.id in ("cka", "hsic") and settled.options["estimator"] == "unbiased"
+    narrower = min(int(x.shape[1]), int(y.shape[1]))
+    if not unbiased and (n < EXAMPLES_A_FEATURE * rank or rank * narrower > _FORCED * n * n):
+        enough = max(EXAMPLES_A_FEATURE * rank, math.ceil(math.sqrt(rank * narrower / _FORCED)))
         warn(
             f"{name}: {n} examples are few for {rank} features of given: what remains lies in the same {n - 1 - rank} "
-            f"dimensions of both and seems alike. Use {EXAMPLES_A_FEATURE * rank} examples or more.",
+            f"dimensions of both and seems alike. Use {enough} examples or more, or unbiased CKA.",
             RankWarning,
         )
     rest = []
@@ -199,7 +210,47 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
         size, before = number(xp.max(xp.abs(left))), number(xp.max(xp.abs(a)))
         # Nothing but rounding remains of a representation that is linear in the third one.
         rest.append(left if size > 64 * float(xp.finfo(wide).eps) * before else xp.zeros_like(left))
-    return float(settled.score(settled.prepare(rest[0]), settled.prepare(rest[1])))
+    if not unbiased:
+        return float(settled.score(settled.prepare(rest[0]), settled.prepare(rest[1])))
+    dimensions = n - 1 - rank
+    if dimensions * (dimensions + 1) <= 2 * n:
+        raise InputError(
+            f"{name}: given must leave more than {math.ceil(math.sqrt(2 * n))} of {n} examples' dimensions for an "
+            f"unbiased estimate, got {rank} independent features. Use more examples, or estimator='biased'."
+        )
+    wholes = [gram_matrix(as_kernel(settled.options["kernel"]), a) for a in rest]
+    k, l = (_beside(xp, whole, basis) for whole in wholes)  # noqa: E741
+    product = _product(xp, k, l)
+    if settled.id == "hsic":
+        return product / (dimensions * (dimensions + 1) - 2 * n)
+    if any(_vanishes(xp, part, whole) for part, whole in zip((k, l), wholes, strict=True)):
+        warn(
+            f"{name}: given explains all of x or y, or they are constant (0/0). The result is NaN.",
+            DegenerateInputWarning,
+        )
+        return math.nan
+    return product / math.sqrt(_product(xp, k, k) * _product(xp, l, l))
+
+
+def _beside(xp: Namespace, gram: Array, basis: Array) -> Array:
+    """The nearest symmetric matrix (n, n) that has no diagonal and maps 1 and the columns of the basis to zero.
+
+    With the projector M beside them it is M (K − D) M for the diagonal D that leaves no diagonal; without a basis this
+    is U-centring (Székely & Rizzo 2014). The inner product of two such matrices is free of what their diagonals and
+    all terms a_i b_jᵀ + b_i a_jᵀ contribute, for a in the span, and so of bias.
+    """
+    n = gram.shape[0]
+    index = xp.arange(n, device=array_api_compat.device(gram))
+    identity = xp.astype(index[:, None] == index[None, :], gram.dtype)
+    projector = identity - 1.0 / n - basis @ basis.T
+    inside = projector @ gram @ projector
+    squares = projector * projector
+    left = xp.linalg.diagonal(inside)
+    # An example that the basis explains alone has nothing left, whatever is taken from its diagonal.
+    explained = xp.linalg.diagonal(squares) <= float(xp.finfo(gram.dtype).eps)
+    squares = squares + xp.where(explained[:, None] & (identity > 0), identity, xp.zeros_like(identity))
+    diagonal = xp.linalg.solve(squares, left[:, None])
+    return inside - projector @ (diagonal * projector)
 
 
 def _check_third(name: str, x: Array, third: Array, argument: str, least: int) -> tuple[Array, Array]:

@@ -1,13 +1,16 @@
 """Do two representations put the same examples next to each other? Measures of nearest neighbours.
 
 The neighbours of an example are the ``k`` others that are nearest to it, by cosine (the literature's choice) or
-Euclidean distance, computed in the widest float. Of examples equally far away the one that comes first is the nearer;
-an example is never its own neighbour.
+Euclidean distance, computed in the widest float; an example is never its own neighbour. Among examples equally far
+away chance decides, by a seed that follows from which examples these are: so the same layer, moved and scaled, has the
+same neighbours again, and ties of unrelated layers are broken without regard to each other. Were the first example the
+nearer, or any order common to both sides, unrelated layers with ties would seem alike.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -17,8 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from repscope.errors import InputError
-from repscope.measures._arrays import Array, Namespace, check_pair, detached, typical_entries, undefined, widest_float
+from repscope.measures._arrays import (
+    Array,
+    Namespace,
+    check_pair,
+    detached,
+    on_the_host,
+    squared_lengths,
+    typical_entries,
+    undefined,
+    widest_float,
+)
 from repscope.measures._messages import check_choice
+from repscope.measures._tiles import resolution
 from repscope.measures.kernels import Cosine, squared_distances
 
 NeighborMetric: TypeAlias = Literal["cosine", "euclidean"]
@@ -30,7 +44,7 @@ class Neighborhoods:
 
     Attributes:
         nearest: Indices (n, k) of the examples that are nearest to each, nearest first.
-        alike: All examples are equal, so none is nearer than another.
+        alike: All examples are equal, or for the cosine parallel, so none is nearer than another.
     """
 
     nearest: Array
@@ -95,20 +109,33 @@ def _distances(x: Array, metric: NeighborMetric) -> tuple[Array, bool]:
     if metric == "euclidean":
         # An entry of each column is subtracted, not the mean: of coarse numbers that leaves equal distances equal.
         return squared_distances(xp, x - typical_entries(xp, x)), False
-    distances = 1.0 - Cosine().gram(x)
+    # 1 − cos would keep nothing of examples that all point nearly the same way. Half the squared distance of unit
+    # vectors is the same, and may be taken from any origin near them.
+    unit = Cosine().normalized(x)
+    unit = unit - typical_entries(xp, unit)
+    squares = squared_lengths(unit)
+    distances = squared_distances(xp, unit) / 2.0
     # Parallel examples are as near as can be, whatever rounding leaves of their distance.
-    rounding = float(xp.finfo(x.dtype).eps) * max(4.0, math.sqrt(x.shape[1]))
-    return xp.where(distances <= rounding, xp.zeros_like(distances), distances), False
+    eps = float(xp.finfo(x.dtype).eps)
+    rounding = resolution(unit) * (squares[:, None] + squares[None, :]) / 2.0 + (4.0 * eps) ** 2
+    distances = xp.where(distances <= rounding, xp.zeros_like(distances), distances)
+    return distances, not bool(xp.any(distances > 0))
 
 
 def nearest_examples(distances: Array, k: int) -> Array:
-    """The k nearest others of each example (n, k); of those equally far away the first."""
+    """The k nearest others of each example (n, k); of those equally far away some that chance decides on."""
     if array_api_compat.is_numpy_array(distances):
         return _partitioned(distances, k)
     xp = array_api_compat.array_namespace(distances)
-    index = xp.arange(distances.shape[0], device=array_api_compat.device(distances))
+    device = array_api_compat.device(distances)
+    index = xp.arange(distances.shape[0], device=device)
     itself = index[:, None] == index[None, :]
-    order = xp.argsort(xp.where(itself, math.inf * xp.ones_like(distances), distances), axis=1, stable=True)
+    others = xp.where(itself, math.inf * xp.ones_like(distances), distances)
+    order = xp.argsort(others, axis=1, stable=True)[:, : k + 1]
+    places = xp.reshape(index[:, None] * index.shape[0] + order, (-1,))
+    ordered = xp.reshape(xp.take(xp.reshape(others, (-1,)), places), order.shape)
+    if bool(xp.any(ordered[:, 1:] == ordered[:, :-1])):  # n² comparisons in random order: not worth an accelerator
+        return xp.asarray(_partitioned(on_the_host(distances), k), device=device)
     return order[:, :k]
 
 
@@ -116,14 +143,21 @@ def _partitioned(distances: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
     """The same without sorting all distances."""
     others = distances.copy()
     np.fill_diagonal(others, math.inf)
-    farthest = np.partition(others, k - 1, axis=1)[:, k - 1 : k]
-    near = others <= farthest
-    tied = np.count_nonzero(near, axis=1) > k  # more than k, of which the first are taken
+    near = others <= np.partition(others, k - 1, axis=1)[:, k - 1 : k]
+    too_many = np.count_nonzero(near, axis=1) > k
     nearest = np.empty((len(others), k), dtype=np.intp)
-    nearest[tied] = np.argsort(others[tied], axis=1, stable=True)[:, :k]
-    candidates = np.nonzero(near[~tied])[1].reshape(-1, k)  # ascending, so that a stable sort keeps the first first
-    order = np.argsort(np.take_along_axis(others[~tied], candidates, axis=1), axis=1, stable=True)
-    nearest[~tied] = np.take_along_axis(candidates, order, axis=1)
+    candidates = np.nonzero(near[~too_many])[1].reshape(-1, k)
+    apart = np.take_along_axis(others[~too_many], candidates, axis=1)
+    order = np.argsort(apart, axis=1)
+    nearest[~too_many] = np.take_along_axis(candidates, order, axis=1)
+    apart = np.take_along_axis(apart, order, axis=1)
+    tied = too_many.copy()
+    tied[~too_many] = np.any(apart[:, 1:] == apart[:, :-1], axis=1)
+    if tied.any():
+        rng = np.random.default_rng(zlib.crc32(np.packbits(near).tobytes()))
+        for row in np.flatnonzero(tied):
+            equal = np.flatnonzero(near[row])
+            nearest[row] = equal[np.lexsort((rng.random(len(equal)), others[row, equal]))][:k]
     return nearest
 
 
@@ -133,7 +167,9 @@ def undefined_neighbors(function: str, state_x: Neighborhoods, state_y: Neighbor
         if state.alike:
             xp = array_api_compat.array_namespace(state.nearest)
             like = xp.zeros((1,), dtype=widest_float(xp, state.nearest), device=array_api_compat.device(state.nearest))
-            return undefined(function, f"all rows of {name} are equal, so none has a nearest neighbour.", like)
+            return undefined(
+                function, f"all rows of {name} are equal, or parallel, so none has a nearest neighbour.", like
+            )
     return None
 
 
@@ -243,8 +279,8 @@ def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cos
         metric: What is near: ``"cosine"`` of features as they are, not centred, or ``"euclidean"``.
 
     Returns:
-        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. No gradient
-        flows through it.
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal, or parallel for
+        the cosine. No gradient flows through it.
 
     Raises:
         InputError: For arrays that do not match, too few examples, NaN and infinity, or rows of zeros with the cosine.
@@ -276,8 +312,8 @@ def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "co
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Returns:
-        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. No gradient
-        flows through it.
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal, or parallel for
+        the cosine. No gradient flows through it.
 
     Raises:
         InputError: As :func:`mutual_knn`.
@@ -310,8 +346,8 @@ def rank_similarity(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric =
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Returns:
-        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. No gradient
-        flows through it.
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal, or parallel for
+        the cosine. No gradient flows through it.
 
     Raises:
         InputError: As :func:`mutual_knn`.
@@ -344,8 +380,8 @@ def second_order_cosine(x: Array, y: Array, *, k: int = 10) -> Array:
         k: Neighbours of each example; n must be at least k + 2.
 
     Returns:
-        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal. An example
-        that coincides in direction with all its neighbours counts as 1 if it does on both sides, else as 0. No
+        A scalar of the caller's library. NaN, with a warning, where all examples of one side are equal or parallel. An
+        example that coincides in direction with all its neighbours counts as 1 if it does on both sides, else as 0. No
         gradient flows through it.
 
     Raises:

@@ -48,6 +48,9 @@ RDMComparison: TypeAlias = Literal["spearman", "pearson", "cosine", "rho_a", "ta
 DISSIMILARITIES = ("correlation", "squared_euclidean", "euclidean", "cosine", "mahalanobis", "crossnobis")
 COMPARISONS = ("spearman", "pearson", "cosine", "rho_a", "tau_a", "cosine_cov", "corr_cov")
 
+_ROUNDINGS = 256
+"""Times eps of the largest entry: differences of entries that are no larger are rounding."""
+
 MINIMUM_EXAMPLES = 3
 """Two examples have one distance, and nothing to correlate."""
 
@@ -116,12 +119,13 @@ def state_of(matrix: Array, compare: RDMComparison) -> RDMState:
         return _unit(xp, xp.reshape(center_gram(matrix, "biased"), (-1,)), compare, largest)
     pairs = pairs_of(xp, matrix)
     largest = _largest(xp, pairs)
-    if compare == "tau_a":
-        return RDMState(pairs, compare, _constant(xp, pairs), _untied(pairs))
-    if compare == "rho_a":
-        return RDMState(ranks(xp, pairs), compare, _constant(xp, pairs))
+    if compare in ("rho_a", "tau_a"):
+        ranked = ranks(xp, pairs)
+        return RDMState(ranked, compare, _constant(xp, pairs), _untied(ranked) if compare == "tau_a" else math.nan)
     if compare == "spearman":
-        pairs = ranks(xp, pairs)
+        if _constant(xp, pairs):
+            return RDMState(pairs, compare, True)
+        pairs, largest = ranks(xp, pairs), float(pairs.shape[0])
     if compare != "cosine":
         pairs -= xp.mean(pairs)
     return _unit(xp, pairs, compare, largest)
@@ -145,8 +149,12 @@ def _largest(xp: Namespace, entries: Array) -> float:
 
 
 def _constant(xp: Namespace, pairs: Array) -> bool:
-    largest = _largest(xp, pairs)
-    return number(xp.max(pairs) - xp.min(pairs)) <= 16 * float(xp.finfo(pairs.dtype).eps) * largest
+    return number(xp.max(pairs) - xp.min(pairs)) <= _rounding(xp, pairs)
+
+
+def _rounding(xp: Namespace, pairs: Array) -> float:
+    """Difference up to which two entries count as equal: what a sum over thousands of features leaves of zero."""
+    return _ROUNDINGS * float(xp.finfo(pairs.dtype).eps) * _largest(xp, pairs)
 
 
 def _without_mean(xp: Namespace, matrix: Array) -> Array:
@@ -158,18 +166,20 @@ def _without_mean(xp: Namespace, matrix: Array) -> Array:
 
 
 def ranks(xp: Namespace, pairs: Array) -> Array:
-    """Ranks from 1, the mean of their places for equal entries."""
+    """Ranks from 1, the mean of their places for entries that are equal but for rounding."""
     pairs = detached(pairs)
     order = xp.argsort(pairs)
     ordered = xp.take(pairs, order)
+    apart = ordered[1:] - ordered[:-1] > _rounding(xp, pairs)
     if isinstance(ordered, np.ndarray):
-        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        first = np.flatnonzero(np.concatenate([[True], apart]))
         behind = np.append(first[1:], ordered.size)
         found = np.empty_like(ordered)
         found[order] = np.repeat(((first + behind + 1) / 2).astype(ordered.dtype), behind - first)
         return found
+    steps = xp.cumulative_sum(xp.astype(apart, xp.int64), include_initial=True)
     # Searching for entries in their order stays near in memory.
-    first, behind = (xp.searchsorted(ordered, ordered, side=side) for side in ("left", "right"))
+    first, behind = (xp.searchsorted(steps, steps, side=side) for side in ("left", "right"))
     places = (xp.astype(first, ordered.dtype) + xp.astype(behind, ordered.dtype) + 1.0) / 2.0
     return xp.take(places, xp.argsort(order))
 
@@ -282,11 +292,11 @@ def rsa(
     by the representation's own covariance, or by that of the noise where there are repeats; ``"crossnobis"``: the same
     cross-validated over the repeats, so that noise adds nothing to it on average (:func:`crossnobis`).
 
-    Comparison over the pairs of examples (``compare``): ``"spearman"`` (equal entries share their mean rank),
-    ``"pearson"``, ``"cosine"``; ``"rho_a"`` and ``"tau_a"``: Spearman's and Kendall's coefficient as expected when ties
-    are broken at random, the ones to use where an RDM predicts ties; ``"cosine_cov"`` and ``"corr_cov"``: cosine and
-    correlation of pairs whitened by the covariance that they have because they share examples (Diedrichsen et al. 2021,
-    examples of equal and independent noise).
+    Comparison over the pairs of examples (``compare``): ``"spearman"`` (entries that are equal but for rounding share
+    their mean rank), ``"pearson"``, ``"cosine"``; ``"rho_a"`` and ``"tau_a"``: Spearman's and Kendall's coefficient as
+    expected when ties are broken at random, the ones to use where an RDM predicts ties; ``"cosine_cov"`` and
+    ``"corr_cov"``: cosine and correlation of pairs whitened by the covariance that they have because they share
+    examples (Diedrichsen et al. 2021, examples of equal and independent noise).
 
     Pairs of examples are not independent, so the p-value of an ordinary correlation test is wrong here: permute the
     examples (:func:`repscope.compare` and its permutation tests do, all repeats of an example together).
