@@ -214,7 +214,7 @@ class ModelSource:
         from repscope.capture import batch_items
 
         iterator = iter(self.data)
-        first = next(iterator)
+        first = self.data.hold(next(iterator))
         self._pending = _chain(first, iterator) if self.one_pass else None
         self.first_items = batch_items(first)
         return first

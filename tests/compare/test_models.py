@@ -245,6 +245,25 @@ def test_a_generator_is_enough_for_one_pass(settings: dict[str, Any]) -> None:
         assert one.n == 96
 
 
+@pytest.mark.parametrize("settings", [{"pairs": "batch"}, {"pairs": "all"}, {"pairs": "all", "memory": "300KB"}])
+def test_a_loader_may_use_its_memory_again(settings: dict[str, Any]) -> None:
+    class OneBuffer:
+        """The same memory for all batches, also of the next pass."""
+
+        def __init__(self) -> None:
+            self.buffer = torch.empty(16, 10)
+
+        def __iter__(self) -> Any:
+            for part in inputs(90).split(16):
+                yield self.buffer[: len(part)].copy_(part)
+
+    model = Net(0, 300)
+    expected = compare(model, data=inputs(90), batch_size=16, **settings)
+    result = compare(model, data=OneBuffer(), **settings)
+    np.testing.assert_allclose(result.values, expected.values, atol=1e-6)
+    assert result.n == 90
+
+
 def test_a_generator_that_does_not_fit_memory_is_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match=r"compare: .*(gone through only once|memory=)"):
         compare(Net(0, 300), data=generator_of(inputs(640), 16), memory="300KB", pairs="all")

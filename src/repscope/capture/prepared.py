@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from repscope.capture.data import Batch, attention_mask, model_inputs
+from repscope.capture.nested import rebuilt, with_values
 from repscope.capture.reduce import TOKEN_LEVEL
 from repscope.capture.tokens import UNITS, BatchTokens, Text, Tokens
 from repscope.errors import CaptureError, InputError
@@ -71,7 +73,10 @@ def with_positions(batch: Batch, model: nn.Module) -> Batch:
     if any(hasattr(module, "create_position_ids_from_input_ids") for module in model.modules()):
         return batch
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
-    return {**keywords, "position_ids": positions}
+    placed = {**keywords, "position_ids": positions}
+    if isinstance(batch, Mapping):
+        return with_values(batch, placed)
+    return rebuilt(batch, [with_values(batch[0], placed), *batch[1:]])
 
 
 def check_mask_accepted(batch: Batch, accepted: Mapping[str, Any], model: str) -> None:
@@ -226,7 +231,7 @@ def _content(batch: Batch, keywords: Mapping[str, Any]) -> Tensor | None:
     if keywords:
         named = keywords.get("input_ids")
         return _tensor(next(iter(keywords.values())) if named is None else named)
-    if isinstance(batch, (tuple, list)) and len(batch):
+    if isinstance(batch, (tuple, list)) and len(batch) and not isinstance(batch, PackedSequence):
         batch = batch[0]
     return _tensor(batch)
 
