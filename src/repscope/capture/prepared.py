@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from repscope.capture.tokens import UNITS, BatchTokens, Text, Tokens
 from repscope.errors import CaptureError, InputError
 
 if TYPE_CHECKING:
-    from repscope.capture.trace import LayerInfo, PlannedLayer
+    from repscope.capture.trace import PlannedLayer
 
 
 @dataclass(frozen=True)
@@ -165,17 +164,15 @@ def check_all_covered(prepared: Prepared, levels: frozenset[str]) -> None:
             )
 
 
-def check_one_number_of_tokens(layers: Sequence[tuple[str, LayerInfo]], items: int) -> None:
+def check_one_number_of_tokens(counts: Mapping[str, int]) -> None:
     """Refuses a sample of tokens from layers with different numbers of them: other positions would be drawn.
 
     Args:
-        layers: names for messages, and what is known of the layers after a batch.
-        items: the items of that batch.
+        counts: names for messages, and the tokens of each item.
 
     Raises:
         CaptureError: they differ in their numbers of tokens.
     """
-    counts = {name: prod(info.shape[:2]) // items for name, info in layers if len(info.shape) == 3}
     if len(set(counts.values())) > 1:
         first, n = next(iter(counts.items()))
         other, m = next((name, count) for name, count in counts.items() if count != n)
