@@ -32,7 +32,7 @@ class ModelSource:
         dtypes: Types of the activations, in order of appearance.
         itemsize: Bytes of a number as the engine works on it.
         device: Where the activations are compared: where those of the first layer are.
-        first_items: Items in the first batch.
+        first_items: Items in the first batch; examples, where it is an object that does not say how many it holds.
         peeks_at_first_batch: What :meth:`peek` shows is the first batch of the stream.
     """
 
@@ -62,8 +62,9 @@ class ModelSource:
         self._warned = False  # of words that are left out
         infos = [capture.discover(self._first) for capture in self.captures]
         self._prepared(self._first)  # models that cannot be aligned are refused before the work begins
-        sampled = [(f"{capture.name}: {info.name}", info) for capture in self.captures for info in capture.sampled]
-        check_one_number_of_tokens(sampled, self.first_items)
+        check_one_number_of_tokens(
+            {f"{capture.name}: {name}": n for capture in self.captures for name, n in capture.sampled.items()}
+        )
         self.layers = [capture.names for capture in self.captures]
         several = len(subjects) > 1
         self.names = [
@@ -76,6 +77,9 @@ class ModelSource:
         self.dtypes = tuple(dict.fromkeys(info.dtype for layer_infos in infos for info in layer_infos))
         self.itemsize = 8 if "float64" in self.dtypes else 4
         self.device = infos[0][0].device
+        self.first_items = _items(self._first) or self._run(self._first, _Blind())
+        if _items(self._first) is None:  # objects that do not say how many items they hold: examples are items
+            self.examples_per_item = [1.0] * len(self.widths)
 
     @cached_property
     def forward_seconds(self) -> float:
@@ -162,13 +166,10 @@ class ModelSource:
 
     def _count(self, number: int, batch: Any) -> int:
         """Rows that a batch which is passed over would give."""
-        from repscope.capture import batch_items
-
         if number < len(self._rows):
             return self._rows[number]
-        if all(ratio == 1 for ratio in self.examples_per_item):
-            return batch_items(batch)
-        return self._run(batch, _Blind())
+        items = _items(batch) if all(ratio == 1 for ratio in self.examples_per_item) else None
+        return self._run(batch, _Blind()) if items is None else items
 
     def _run(self, batch: Any, visitor: Visitor) -> int:
         seen: dict[str, int] = {}
@@ -211,12 +212,9 @@ class ModelSource:
 
     def _first_batch(self) -> Any:
         """The first batch, without losing it where the data can be gone through only once."""
-        from repscope.capture import batch_items
-
         iterator = iter(self.data)
-        first = next(iterator)
+        first = self.data.hold(next(iterator))
         self._pending = _chain(first, iterator) if self.one_pass else None
-        self.first_items = batch_items(first)
         return first
 
     def _batches(self) -> Iterator[Any]:
@@ -236,6 +234,16 @@ class ModelSource:
             "one. Turn shuffling and random augmentation off, raise memory= so that one pass is enough, or use "
             "pairs='batch'."
         )
+
+
+def _items(batch: Any) -> int | None:
+    """The number of items in a batch; None for an object that doesn't say."""
+    from repscope.capture import batch_items
+
+    try:
+        return batch_items(batch)
+    except InputError:
+        return None
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

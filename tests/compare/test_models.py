@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,64 @@ def test_a_generator_is_enough_for_one_pass(settings: dict[str, Any]) -> None:
     for one, other in zip(*(r.values() if isinstance(r, dict) else [r] for r in (result, again)), strict=True):
         np.testing.assert_allclose(one.values, other.values, atol=1e-6)
         assert one.n == 96
+
+
+@dataclass
+class Graph:
+    """A batch that does not say how many items it holds."""
+
+    x: torch.Tensor
+
+
+@pytest.mark.parametrize("settings", [{"pairs": "batch"}, {"pairs": "all"}, {"pairs": "all", "memory": "300KB"}])
+def test_batches_may_be_objects_that_only_forward_knows(settings: dict[str, Any]) -> None:
+    models = Net(0, 300), Net(1)
+    expected = compare(*models, data=list(inputs(90).split(16)), **settings)
+    graphs = [Graph(part) for part in inputs(90).split(16)]
+    result = compare(*models, data=graphs, forward=lambda model, graph: model(graph.x), **settings)
+    np.testing.assert_allclose(result.values, expected.values, atol=1e-6)
+    assert (result.n, result.conventions["route"]) == (90, expected.conventions["route"])
+    generator = compare(*models, data=iter(graphs), forward=lambda model, graph: model(graph.x))
+    assert generator.n == 90
+    with pytest.raises(InputError, match=r"got Graph. Pass forward=, a function of \(model, batch\)"):
+        compare(*models, data=graphs)
+
+
+def test_a_divided_job_counts_the_examples_of_objects(tmp_path: Any) -> None:
+    graphs = [Graph(part) for part in inputs(90).split(16)]
+    settings: dict[str, Any] = {"forward": lambda model, graph: model(graph.x), "pairs": "all", "memory": "300KB"}
+    paths = [tmp_path / "one", tmp_path / "two"]
+    for i, path in enumerate(paths):
+        repscope.compare_part(Net(0, 300), data=graphs, shard=(i + 1, 2), path=path, progress=False, **settings)
+    merged = repscope.merge(paths)
+    np.testing.assert_allclose(merged.values, compare(Net(0, 300), data=graphs, **settings).values, atol=1e-6)
+
+
+def test_other_numbers_of_tokens_are_seen_whatever_the_batch() -> None:
+    def tokens(width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(10, 4 * width), nn.Unflatten(1, (width, 4)), nn.Linear(4, 4))
+
+    with pytest.raises(CaptureError, match=r"the same number of tokens to sample some, got 5 of .* and 6 of"):
+        compare(tokens(5), tokens(6), data=inputs(64), layers="2", reduce="sample:3")
+
+
+@pytest.mark.parametrize("settings", [{"pairs": "batch"}, {"pairs": "all"}, {"pairs": "all", "memory": "300KB"}])
+def test_a_loader_may_use_its_memory_again(settings: dict[str, Any]) -> None:
+    class OneBuffer:
+        """The same memory for all batches, also of the next pass."""
+
+        def __init__(self) -> None:
+            self.buffer = torch.empty(16, 10)
+
+        def __iter__(self) -> Any:
+            for part in inputs(90).split(16):
+                yield self.buffer[: len(part)].copy_(part)
+
+    model = Net(0, 300)
+    expected = compare(model, data=inputs(90), batch_size=16, **settings)
+    result = compare(model, data=OneBuffer(), **settings)
+    np.testing.assert_allclose(result.values, expected.values, atol=1e-6)
+    assert result.n == 90
 
 
 def test_a_generator_that_does_not_fit_memory_is_refused_with_the_remedy() -> None:

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from repscope.capture.nested import copied, mapped, rebuilt, with_values
 from repscope.errors import CaptureError, InputError
 
 Batch = Any
@@ -50,29 +52,38 @@ class Batches:
                 "Pass a list of batches, a DataLoader or the arrays themselves."
             )
         self._started = True
+        length = length_hint(self._source)
         held = small = None
-        for batch in self._source:
-            if held is None:
-                held, threshold = batch, self._threshold(batch)
+        number, threshold = -1, 0.0
+        for number, batch in enumerate(self._source):
+            if number == 0:
+                threshold = self._threshold(batch)
+            if threshold == 0 or number + 2 < length:
+                yield batch
                 continue
             # A small batch is held back, because only the next step tells whether it was the last one.
             if small is not None:
                 yield held
                 held, small = small, None
-            if _items_or_none(batch, otherwise=threshold) < threshold:
-                small = batch
-            else:
+            if held is not None and _items_or_none(batch, otherwise=threshold) < threshold:
+                small = self.hold(batch)
+                continue
+            if held is not None:
                 yield held
-                held = batch
-        if held is None:
+            held = self.hold(batch)
+        if number < 0:
             raise InputError(
                 "batches: data must hold at least one batch, got none. "
                 "If data is a generator or a file handle it may have been used up before."
             )
-        if small is None:
-            yield held
-        else:
+        if small is not None:
             yield from _fold(held, small)
+        elif held is not None:
+            yield held
+
+    def hold(self, batch: Batch) -> Batch:
+        """The batch, to be used after the next one came: a copy, because a loader may fill the same memory again."""
+        return batch if isinstance(self._source, (list, tuple, _Slices)) else copied(batch)
 
     def _threshold(self, first: Batch) -> float:
         if self._fold_smaller_than is not None:
@@ -137,26 +148,24 @@ def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = N
         dtype: what *floating-point* tensors become, so that half-precision models get half-precision inputs;
             integers (tokens, labels, masks) keep their type. ``None``: no change.
     """
-    if isinstance(batch, np.ndarray):
-        if batch.dtype.kind not in "biufc":
-            return batch  # strings and objects: nothing a tensor could hold
-        batch = torch.from_numpy(_tensor_like(batch))
-    if isinstance(batch, Tensor):
-        return batch.to(device, dtype if batch.is_floating_point() else None, copy=True)
-    if isinstance(batch, Mapping):
-        return {key: move(value, device, dtype) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return _rebuild(batch, [move(value, device, dtype) for value in batch])
-    if callable(getattr(batch, "to", None)):
-        return batch.to(device)
-    return batch
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in "biufc":
+                return value  # strings and objects: nothing a tensor could hold
+            value = torch.from_numpy(_tensor_like(value))
+        if isinstance(value, Tensor):
+            return value.to(device, dtype if value.is_floating_point() else None, copy=True)
+        return value.to(device) if callable(getattr(value, "to", None)) else value
+
+    return mapped(batch, moved)
 
 
 def model_inputs(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments with which a model is called on a batch.
 
-    A tensor or array is the only argument. Of a tuple or list (x, y, ...) the first element is the input and the
-    rest (labels) is left out. A mapping, also as that first element, is passed by keyword.
+    A tensor, array or packed sequence is the only argument. Of a tuple or list (x, y, ...) the first element is the
+    input and the rest (labels) is left out. A mapping, also as that first element, is passed by keyword.
 
     Returns:
         Positional and keyword arguments.
@@ -164,7 +173,7 @@ def model_inputs(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     Raises:
         InputError: the batch is none of these.
     """
-    if isinstance(batch, (Tensor, np.ndarray)):
+    if isinstance(batch, (Tensor, np.ndarray, PackedSequence)):
         return (batch,), {}
     if isinstance(batch, Mapping):
         return (), {str(key): value for key, value in batch.items()}
@@ -300,6 +309,8 @@ def _items_or_none(batch: Batch, otherwise: Any = None) -> Any:
     """The number of items, or ``otherwise`` for a batch that doesn't say."""
     if isinstance(batch, (Tensor, np.ndarray)):
         return batch.shape[0] if batch.ndim else otherwise
+    if isinstance(batch, PackedSequence):
+        return int(batch.batch_sizes[0])
     if isinstance(batch, Mapping):
         values = list(batch.values())
     elif isinstance(batch, (tuple, list)):
@@ -325,7 +336,7 @@ def _fold(last: Batch, small: Batch) -> Iterator[Batch]:
 
 
 def _join(a: Any, b: Any) -> Any:
-    if type(a) is not type(b):
+    if type(a) is not type(b) or isinstance(a, PackedSequence):
         raise _CannotJoinError
     if isinstance(a, (Tensor, np.ndarray)):
         if a.ndim == 0 or a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
@@ -334,13 +345,13 @@ def _join(a: Any, b: Any) -> Any:
     if isinstance(a, Mapping):
         if a.keys() != b.keys():
             raise _CannotJoinError
-        return {key: _join(a[key], b[key]) for key in a}
+        return with_values(a, {key: _join(a[key], b[key]) for key in a})
     if isinstance(a, (tuple, list)):
         if not any(isinstance(value, (Tensor, np.ndarray, Mapping, tuple, list)) for value in a):
             return a + b  # strings or numbers, one per item
         if len(a) != len(b):
             raise _CannotJoinError
-        return _rebuild(a, [_join(x, y) for x, y in zip(a, b, strict=True)])
+        return rebuilt(a, [_join(x, y) for x, y in zip(a, b, strict=True)])
     if a != b:
         raise _CannotJoinError
     return a
@@ -351,11 +362,6 @@ def _tensor_like(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
     shareable = native.flags.writeable and all(stride >= 0 for stride in native.strides)
     return native if shareable else native.copy()
-
-
-def _rebuild(like: Any, values: list[Any]) -> Any:
-    """A tuple, named tuple or list of ``values``, of the type of ``like``."""
-    return type(like)(*values) if hasattr(like, "_fields") else type(like)(values)
 
 
 def _feed(update: Callable[[bytes], None], value: Any) -> None:

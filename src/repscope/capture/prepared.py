@@ -5,20 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from repscope.capture.data import Batch, attention_mask, model_inputs
+from repscope.capture.nested import rebuilt, with_values
 from repscope.capture.reduce import TOKEN_LEVEL
 from repscope.capture.tokens import UNITS, BatchTokens, Text, Tokens
 from repscope.errors import CaptureError, InputError
 
 if TYPE_CHECKING:
-    from repscope.capture.trace import LayerInfo, PlannedLayer
+    from repscope.capture.trace import PlannedLayer
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ def with_positions(batch: Batch, model: nn.Module) -> Batch:
     if any(hasattr(module, "create_position_ids_from_input_ids") for module in model.modules()):
         return batch
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
-    return {**keywords, "position_ids": positions}
+    placed = {**keywords, "position_ids": positions}
+    if isinstance(batch, Mapping):
+        return with_values(batch, placed)
+    return rebuilt(batch, [with_values(batch[0], placed), *batch[1:]])
 
 
 def check_mask_accepted(batch: Batch, accepted: Mapping[str, Any], model: str) -> None:
@@ -160,17 +164,15 @@ def check_all_covered(prepared: Prepared, levels: frozenset[str]) -> None:
             )
 
 
-def check_one_number_of_tokens(layers: Sequence[tuple[str, LayerInfo]], items: int) -> None:
+def check_one_number_of_tokens(counts: Mapping[str, int]) -> None:
     """Refuses a sample of tokens from layers with different numbers of them: other positions would be drawn.
 
     Args:
-        layers: names for messages, and what is known of the layers after a batch.
-        items: the items of that batch.
+        counts: names for messages, and the tokens of each item.
 
     Raises:
         CaptureError: they differ in their numbers of tokens.
     """
-    counts = {name: prod(info.shape[:2]) // items for name, info in layers if len(info.shape) == 3}
     if len(set(counts.values())) > 1:
         first, n = next(iter(counts.items()))
         other, m = next((name, count) for name, count in counts.items() if count != n)
@@ -226,7 +228,7 @@ def _content(batch: Batch, keywords: Mapping[str, Any]) -> Tensor | None:
     if keywords:
         named = keywords.get("input_ids")
         return _tensor(next(iter(keywords.values())) if named is None else named)
-    if isinstance(batch, (tuple, list)) and len(batch):
+    if isinstance(batch, (tuple, list)) and len(batch) and not isinstance(batch, PackedSequence):
         batch = batch[0]
     return _tensor(batch)
 

@@ -120,9 +120,10 @@ class Capture:
         return frozenset(layer.level for layers in self._plan.values() for layer in layers)
 
     @property
-    def sampled(self) -> tuple[LayerInfo, ...]:
-        """The layers of which some tokens are sampled."""
-        return tuple(layer.info for layers in self._plan.values() for layer in layers if layer.level == "sample")
+    def sampled(self) -> dict[str, int]:
+        """The layers of which some tokens are sampled, and how many tokens they have for each item."""
+        found = [layer for layers in self._plan.values() for layer in layers if layer.level == "sample"]
+        return {layer.info.name: layer.tokens for layer in found if layer.tokens is not None}
 
     def __enter__(self) -> Self:
         observing = _observing(self.model)

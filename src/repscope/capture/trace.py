@@ -82,6 +82,12 @@ class PlannedLayer:
             return name_of(self.recipe.how)
         return "" if self.info.examples_per_item == 1 else "tokens"
 
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of each item, in the traced batch; None for other activations than tokens."""
+        shape = self.info.shape
+        return shape[1 - self.recipe.item_axis] if len(shape) == 3 else None
+
     def representation(self, output: Any, items: int | None, tokens: BatchTokens) -> Tensor:
         """The (examples, features) matrix of one batch, checked against the traced batch."""
         name = self.info.name
