@@ -1,4 +1,4 @@
-"""What a job sees of its layers while their activations go by, for the diagnostics, however the work is divided."""
+"""What a job sees of its data and layers while they go by, however the work is divided."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from repscope.engine.partial import Partial, Shard, with_prefix, without_prefix
 from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
 from repscope.inference.observer import Observer, Watched
+from repscope.store_source import StoreSource
 
 
 class Observation:
-    """The observer of one job.
+    """The observer of one job, for the diagnostics, and the log of its data.
 
     Args:
         source: Activations; those in memory are looked at here, those of a stream when they come by.
@@ -28,6 +29,8 @@ class Observation:
 
     def __init__(self, source: Any, seed: int, shard: Shard | None = None, *, looks: bool = True) -> None:
         shard = shard or distributed.current()
+        # Of arrays and stores the data are in the identity.
+        self._models = None if isinstance(source, ArraySource | StoreSource) else source
         self.observer: Observer | None = None
         if not looks:
             return
@@ -52,16 +55,27 @@ class Observation:
         return Watched(source, self.observer)
 
     def resume(self, partial: Partial) -> None:
-        """Go on from what a partial result says was seen; without it nobody looks, because the beginning was missed."""
+        """Go on from what a partial result says was seen; without it nobody looks, because the beginning was missed.
+
+        Raises:
+            InputError: It was seen of other data.
+        """
+        if self._models is not None:
+            self._models.log.recall(partial.arrays)
+            if partial.complete and self._models.log.recalled:
+                self._models.check_recalled()
         seen = without_prefix(OBSERVER, partial.arrays)
         if self.observer is not None:
             self.observer = Observer.from_arrays(seen, self.observer.names, partial.shard) if seen else None
 
     def added_to(self, partial: Partial) -> Partial:
         """A partial result with what has been seen so far."""
-        if self.observer is None:
-            return partial
-        return replace(partial, arrays={**partial.arrays, **with_prefix(OBSERVER, self.observer.arrays())})
+        arrays = dict(partial.arrays)
+        if self._models is not None:
+            arrays |= self._models.log.arrays()
+        if self.observer is not None:
+            arrays |= with_prefix(OBSERVER, self.observer.arrays())
+        return replace(partial, arrays=arrays)
 
     def of_all(self) -> Observer | None:
         """What all processes of the group have seen."""

@@ -97,7 +97,7 @@ def open_activations(
             raise InputError(
                 "compare: data must be left out when layers are given as arrays; they are compared as they are."
             )
-        return _open_arrays(subjects, memory)
+        return _open_arrays(subjects, memory, identified)
     if any(subject.model is None for subject in subjects):
         raise InputError(
             "compare: models and stored arrays cannot be mixed, because nothing tells whether their examples "
@@ -135,7 +135,7 @@ def open_activations(
     )
 
 
-def _open_arrays(subjects: Sequence[Subject], memory: float | None) -> Opened:
+def _open_arrays(subjects: Sequence[Subject], memory: float | None, identified: bool) -> Opened:
     if any(subject.store is not None for subject in subjects):
         stored = StoreSource(subjects)
         return Opened(
@@ -143,7 +143,7 @@ def _open_arrays(subjects: Sequence[Subject], memory: float | None) -> Opened:
             stored.layers,
             _budget(memory, None),
             stored.dtypes,
-            identity=stored.identity,
+            identity=stored.identity if identified else "",
             reduce=stored.reduce,
             rows_per_item=_common([1.0], stored.reduce),
         )
@@ -153,7 +153,8 @@ def _open_arrays(subjects: Sequence[Subject], memory: float | None) -> Opened:
     names = qualified(subjects, layers)
     source = ArraySource([native(x) for x in given], names)
     dtypes = list(dict.fromkeys(dtype for subject in subjects for dtype in subject.dtypes))
-    return Opened(source, layers, _budget(memory, None), dtypes, given=given)
+    identity = source.identity if identified else ""
+    return Opened(source, layers, _budget(memory, None), dtypes, given=given, identity=identity)
 
 
 def _budget(memory: float | None, device: Any) -> float:

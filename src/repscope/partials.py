@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repscope import _container
+from repscope.engine.data_log import other_batch
 from repscope.engine.partial import Partial, Shard
 from repscope.errors import FileFormatError, InputError
 
@@ -103,6 +104,11 @@ def read_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[dict[str, Any], l
             raise InputError(
                 f"merge: all partial results must be of one comparison, got other {different} in {path} than in "
                 f"{paths[0]}. Run all jobs with the same models, data and settings (memory= included)."
+            )
+        if (number := other_batch(first.arrays, partial.arrays)) is not None:
+            raise InputError(
+                f"merge: all partial results must be of the same data, got another batch {number} in {path} than in "
+                f"{paths[0]}. Run all jobs with the same data in the same order."
             )
         partials.append(partial)
     return facts, partials

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from repscope._allocator import WORTH_GIVING_BACK, give_back
 from repscope._progress import track
 from repscope._rows import Rows
+from repscope.engine.data_log import DataLog
 from repscope.engine.products import native
 from repscope.engine.stream import ArraySource, Source, Visitor, check_finite
 from repscope.errors import CaptureError, CaptureWarning, InputError
@@ -49,14 +50,12 @@ class ModelSource:
     ) -> None:
         from repscope.capture import Capture, check_one_number_of_tokens
 
-        self.data, self.progress = data, progress
+        self.data, self.progress, self._forward = data, progress, forward
         self.captures: list[Capture] = [
             Capture(subject.model, subject.layers, reduce=reduce, forward=forward, name=subject.name)
             for subject in subjects
         ]
-        self._rows: list[int] = []
-        self._fingerprints: list[str] = []
-        self._complete = False
+        self.log = DataLog()
         self._pending: Iterator[Any] | None = None
         self._first = self._first_batch()
         self._warned = False  # of words that are left out
@@ -90,11 +89,11 @@ class ModelSource:
 
     @property
     def identity(self) -> str:
-        """A hash of the models' weights and of the first batch."""
-        from repscope.capture import fingerprint
+        """A hash of the models, of how they are called, of the first batch and of the number of batches."""
+        from repscope.capture import call_fingerprint, fingerprint, model_fingerprint
 
-        weights = [capture.model.state_dict() for capture in self.captures]
-        return fingerprint([self._first, *weights])
+        models = [model_fingerprint(capture.model) for capture in self.captures]
+        return fingerprint([self._first, *models, call_fingerprint(self._forward), str(length_hint(self.data))])
 
     @property
     def one_pass(self) -> bool:
@@ -104,13 +103,13 @@ class ModelSource:
     @property
     def batches_expected(self) -> int | None:
         """Number of batches, where the data tell it."""
-        return len(self._rows) if self._complete else length_hint(self.data) or None
+        return len(self.log.rows) if self.log.complete else length_hint(self.data) or None
 
     @property
     def rows_expected(self) -> int | None:
         """Number of examples, or an upper estimate from the first batch; None where the data do not tell."""
-        if self._complete:
-            return sum(self._rows)
+        if self.log.complete:
+            return sum(self.log.rows)
         batches = self.batches_expected
         return None if batches is None else round(batches * self.examples_per_batch)
 
@@ -149,25 +148,33 @@ class ModelSource:
                 self._check_same_data(number, mark)
                 chosen = number >= start and (number - start) % step == 0
                 rows = self._run(batch, visitor) if chosen else self._count(number, batch)
-                if number == len(self._rows):
-                    self._rows.append(rows)
-                    self._fingerprints.append(mark)
+                if number == len(self.log.rows):
+                    self.log.add(mark, rows)
                 if chosen:
                     visitor.end(slice(position, position + rows))
                     if self.device == "cpu" and self.itemsize * rows * sum(self.widths) >= WORTH_GIVING_BACK:
                         give_back()
                 position += rows
-            if number + 1 < len(self._rows):
-                raise InputError(
-                    f"compare: data must hold as many batches on every pass, got {number + 1} after {len(self._rows)}. "
-                    "Give all passes the same data, or raise memory= so that one is enough."
-                )
-        self._complete = True
+            self._check_as_many(number + 1)
+        self.log.complete = True
+
+    def check_recalled(self) -> None:
+        """Go through the data without the models, to see that they are those of the checkpoint.
+
+        Raises:
+            InputError: They are others.
+        """
+        from repscope.capture import fingerprint
+
+        number = -1
+        for number, batch in enumerate(self._batches()):
+            self._check_same_data(number, fingerprint(batch))
+        self._check_as_many(number + 1)
 
     def _count(self, number: int, batch: Any) -> int:
         """Rows that a batch which is passed over would give."""
-        if number < len(self._rows):
-            return self._rows[number]
+        if number < len(self.log.rows):
+            return self.log.rows[number]
         items = _items(batch) if all(ratio == 1 for ratio in self.examples_per_item) else None
         return self._run(batch, _Blind()) if items is None else items
 
@@ -223,17 +230,38 @@ class ModelSource:
             return pending
         return iter(self.data)
 
-    def _check_same_data(self, number: int, mark: str) -> None:
-        if number < len(self._fingerprints):
-            if self._fingerprints[number] == mark:
-                return
-        elif not self._complete:
+    def _check_as_many(self, count: int) -> None:
+        known = len(self.log.rows)
+        if count >= known:
             return
+        if self.log.recalled:
+            raise InputError(
+                f"compare: data must be those of the checkpoint, got {count} batches, of which it has seen {known}. "
+                f"{_ANEW}"
+            )
+        raise InputError(
+            f"compare: data must hold as many batches on every pass, got {count} after {known}. "
+            "Give all passes the same data, or raise memory= so that one is enough."
+        )
+
+    def _check_same_data(self, number: int, mark: str) -> None:
+        if number < len(self.log.marks):
+            if self.log.marks[number] == mark:
+                return
+        elif not self.log.complete:
+            return
+        if self.log.recalled:
+            raise InputError(
+                f"compare: data must be those of the checkpoint, in the same order, got another batch {number}. {_ANEW}"
+            )
         raise InputError(
             f"compare: data must come in the same order on every pass, got another batch {number} than on the first "
             "one. Turn shuffling and random augmentation off, raise memory= so that one pass is enough, or use "
             "pairs='batch'."
         )
+
+
+_ANEW = "Remove the file to start anew, or name another."
 
 
 def _items(batch: Any) -> int | None:

@@ -11,10 +11,9 @@ import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
-from repscope.engine.products import to_numpy
 from repscope.engine.stream import Visitor
 from repscope.errors import InputError
-from repscope.measures._arrays import Array
+from repscope.measures._arrays import Array, on_the_host
 from repscope.store import Store
 from repscope.subjects import Subject
 
@@ -113,7 +112,7 @@ class StoreSource:
 
     @property
     def identity(self) -> str:
-        """A hash of models and data, of layers that come as arrays a hash of some examples."""
+        """A hash of models and data, of layers that come as arrays a hash of all examples."""
         digest = hashlib.blake2b(digest_size=16)
         for name, store in self._stores:
             marks = [batch.fingerprint for batch in store.batches]
@@ -121,7 +120,7 @@ class StoreSource:
         digest.update(repr((self.names, self.widths)).encode())
         for column in self._columns:
             if column.held is not None:
-                digest.update(to_numpy(column.held[:: -(-self.n // 64), :]).tobytes())
+                digest.update(np.ascontiguousarray(on_the_host(column.held)).data)
         return digest.hexdigest()
 
     @property

@@ -147,6 +147,35 @@ def test_no_p_value_lies_below_that_of_the_best_permutation() -> None:
     assert 0 <= compare(layers_of(300, (3,))).p_values[0, 0] < 1e-30
 
 
+def test_a_null_that_is_skewed_to_the_other_side_does_not_end() -> None:
+    one = np.ones((1, 1))
+    for skew in (-0.5, -2.0, -8.0):
+        null = Null(0 * one, one, skew * one, 1e-80)
+        far = -2 / skew + 3.0  # beyond the end of the distribution with these three moments
+        assert null.p_values(far * one)[0, 0] > 1e-12
+        assert null.p_values(far * one) == null.as_distances(0 * one).p_values(-2 * far * one)
+    near = [Null(0 * one, one, skew * one, 1e-80).p_values(2 * one)[0, 0] for skew in (-1e-3, 0.0, 1e-3)]
+    np.testing.assert_allclose(near, near[1], rtol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")  # a few examples dominate: that is the point
+def test_unrelated_layers_of_unequal_examples_are_not_significant() -> None:
+    rejected = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        layers = {
+            f"{side}{k}": rng.standard_normal((60, 20)) * np.exp(1.5 * rng.standard_normal((60, 1)))
+            for side in "ab"
+            for k in range(6)
+        }
+        sides = ({name: x for name, x in layers.items() if name[0] == side} for side in "ab")
+        rejected.append(compare(*sides, intervals=False).p_values)
+    p = np.concatenate([values.ravel() for values in rejected])
+    assert np.mean(p <= 0.05) < 0.09
+    assert np.mean(p <= 1e-3) < 0.02
+    assert p.min() > 1e-7
+
+
 # -- many drawn permutations -----------------------------------------------------------------------------------------
 
 DRAWN = 20_000

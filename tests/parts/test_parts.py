@@ -9,6 +9,7 @@ import repscope
 
 torch = pytest.importorskip("torch")
 
+from repscope.engine.data_log import DataLog, other_batch  # noqa: E402
 from repscope.engine.partial import Partial, Shard, merge  # noqa: E402
 from repscope.partials import PartialFile, read_partial  # noqa: E402
 from tests.parts.networks import images, network  # noqa: E402
@@ -22,8 +23,18 @@ ROUTES = {
 }
 
 
+BATCH = 20
+
+
 def settings(route: str) -> dict[str, object]:
-    return {"data": images(), "batch_size": 20, **ROUTES[route]}
+    return {"data": images(), "batch_size": BATCH, **ROUTES[route]}
+
+
+def images_but(batch: int) -> torch.Tensor:
+    """The images with one batch of others."""
+    changed = images().clone()
+    changed[batch * BATCH : (batch + 1) * BATCH] += 1
+    return changed
 
 
 @pytest.fixture
@@ -128,6 +139,69 @@ def test_a_checkpoint_of_other_work_is_refused(change, named, models, tmp_path):
     repscope.compare(*models, checkpoint=path, **settings("batch"))
     with pytest.raises(repscope.InputError, match=rf"must be of this comparison, got one with other {named}"):
         repscope.compare(*models, checkpoint=path, **{**settings("batch"), **change})
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_finished_checkpoint_of_other_data_is_refused_whatever_batch_differs(route, models, tmp_path):
+    path = tmp_path / "sums.partial"
+    repscope.compare(*models, checkpoint=path, **settings(route))
+    with pytest.raises(repscope.InputError, match=r"those of the checkpoint, in the same order, got another batch 3\."):
+        repscope.compare(*models, checkpoint=path, **{**settings(route), "data": images_but(3)})
+
+
+@pytest.mark.parametrize("route", ["batch", "moments"])
+def test_an_interrupted_comparison_does_not_go_on_with_other_data(route, models, tmp_path, monkeypatch):
+    monkeypatch.setattr("repscope.partials.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    data, path = Interrupt(130), tmp_path / "sums.partial"
+    with pytest.raises(KeyboardInterrupt):
+        repscope.compare(*models, checkpoint=path, **{**settings(route), "data": data})
+    data.images = images_but(1)
+    with pytest.raises(repscope.InputError, match=r"those of the checkpoint, in the same order, got another batch 1\."):
+        repscope.compare(*models, checkpoint=path, **{**settings(route), "data": data})
+
+
+def test_networks_with_the_same_weights_are_others_where_they_compute_otherwise(models, tmp_path):
+    path = tmp_path / "sums.partial"
+    repscope.compare(*models, checkpoint=path, **settings("batch"))
+    one = network(0)
+    one[next(i for i, module in enumerate(one) if isinstance(module, torch.nn.ReLU))] = torch.nn.Tanh()
+    with pytest.raises(repscope.InputError, match="one with other models or data"):
+        repscope.compare(one, models[1], checkpoint=path, **settings("batch"))
+    with pytest.raises(repscope.InputError, match="one with other models or data"):
+        repscope.compare(*models, checkpoint=path, forward=lambda model, x: model(x.abs()), **settings("batch"))
+
+
+def test_a_checkpoint_of_arrays_knows_every_row(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = ({name: rng.standard_normal((1000, 6))} for name in "xy")
+    path = tmp_path / "sums.partial"
+    first = repscope.compare(x, y, checkpoint=path)
+    np.testing.assert_array_equal(repscope.compare(x, y, checkpoint=path).values, first.values)
+    x["x"][501] += 1
+    with pytest.raises(repscope.InputError, match="one with other models or data"):
+        repscope.compare(x, y, checkpoint=path)
+
+
+def test_shares_of_other_data_do_not_merge(models, tmp_path):
+    one, two = tmp_path / "1.partial", tmp_path / "2.partial"
+    repscope.compare_part(*models, shard=(1, 2), path=one, **settings("batch"))
+    repscope.compare_part(*models, shard=(2, 2), path=two, **{**settings("batch"), "data": images_but(2)})
+    with pytest.raises(
+        repscope.InputError, match=r"^merge: all partial results must be of the same data, got another batch 2"
+    ):
+        repscope.merge([one, two])
+
+
+def test_logs_differ_where_one_ends_before_the_other():
+    marks = [f"{k:032x}" for k in range(4)]
+    whole, begun, short = (DataLog(marks[:k], [5] * k, all_).arrays() for k, all_ in ((4, True), (2, False), (2, True)))
+    assert other_batch(whole, begun) is None
+    assert other_batch(begun, short) is None
+    assert other_batch(whole, short) == other_batch(short, whole) == 2
+    assert other_batch(whole, {}) is None
+    found = DataLog()
+    found.recall(whole)
+    assert (found.marks, found.rows, found.complete, found.recalled) == (marks, [5] * 4, True, True)
 
 
 def test_a_checkpoint_is_for_sums_only(models, tmp_path):

@@ -12,7 +12,7 @@ from repscope.capture.layers import Layers
 from repscope.capture.parts import PARTS
 from repscope.capture.prepared import Prepared, aligned, check_one_number_of_tokens
 from repscope.capture.reduce import REDUCTIONS, Reduce
-from repscope.capture.store import write_store
+from repscope.capture.store import call_fingerprint, model_fingerprint, write_store
 from repscope.capture.text import TextModel
 from repscope.capture.torch import Capture, representations
 from repscope.capture.trace import LayerInfo
@@ -31,8 +31,10 @@ __all__ = [
     "aligned",
     "batch_items",
     "batches",
+    "call_fingerprint",
     "check_one_number_of_tokens",
     "fingerprint",
+    "model_fingerprint",
     "model_inputs",
     "move",
     "reinitialised",

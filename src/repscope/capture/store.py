@@ -157,6 +157,25 @@ def _tokenizer(model: nn.Module, reduce: Reduce) -> str | None:
     return model.tokenizer_fingerprint if of_tokens and isinstance(model, TextModel) else None
 
 
+def call_fingerprint(function: Callable[..., Any] | None) -> str:
+    """A hash of a function: its name and, where it is written in Python, what it does; stable between processes."""
+    digest = blake2b(str(_described(function)).encode(), digest_size=16)
+    _feed_code(digest.update, getattr(function, "__code__", None))
+    return digest.hexdigest()
+
+
+def _feed_code(update: Callable[[bytes], object], code: Any) -> None:
+    if code is None:
+        return
+    update(code.co_code)
+    update(repr(code.co_names).encode())
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            _feed_code(update, constant)
+        else:
+            update(repr(constant).encode())
+
+
 def model_fingerprint(model: nn.Module) -> str:
     """A hash of a model: the names and types of its modules; names, shapes and all values of parameters and buffers."""
     root = unwrap(model)
