@@ -177,7 +177,7 @@ def ranks(xp: Namespace, pairs: Array) -> Array:
         found = np.empty_like(ordered)
         found[order] = np.repeat(((first + behind + 1) / 2).astype(ordered.dtype), behind - first)
         return found
-    steps = xp.cumulative_sum(xp.astype(apart, xp.int64), include_initial=True)
+    steps = xp.cumulative_sum(xp.astype(apart, xp.int32), include_initial=True)
     # Searching for entries in their order stays near in memory.
     first, behind = (xp.searchsorted(steps, steps, side=side) for side in ("left", "right"))
     places = (xp.astype(first, ordered.dtype) + xp.astype(behind, ordered.dtype) + 1.0) / 2.0
