@@ -1,0 +1,38 @@
+"""The committed records of studies agree with themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from repscope.studies.page import duration
+
+RESULTS = Path(__file__).parents[2] / "results"
+RECORDS = sorted(path.parent.relative_to(RESULTS).as_posix() for path in RESULTS.glob("*/*/numbers.json"))
+ROUNDED = 0.01
+"""Seconds in ``numbers.json`` are rounded."""
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_page_the_numbers_and_the_times_say_the_same_of_time(name):
+    folder = RESULTS / name
+    seconds = json.loads((folder / "numbers.json").read_text("utf-8"))["seconds"]
+    times = json.loads((folder / "times.json").read_text("utf-8"))
+    assert {stage: seconds[stage] for stage in times} == pytest.approx(times, abs=ROUNDED)
+    lines = (folder / "page.md").read_text("utf-8").splitlines()
+    rows = [f"- {stage}: {duration(took)}" for stage, took in seconds.items()]
+    start = lines.index(rows[0])
+    assert lines[start : start + len(rows)] == rows
+    assert not lines[start + len(rows)].endswith((" s", " min", " h"))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_stages_count_over_all_calls_and_so_does_their_sum(name):
+    seconds = json.loads((RESULTS / name / "numbers.json").read_text("utf-8"))["seconds"]
+    assert not any("this call" in stage for stage in seconds)
+    *stages, whole = seconds
+    assert whole in ("in all", "in all, last call")
+    if whole == "in all":
+        assert seconds[whole] >= sum(seconds[stage] for stage in stages) - ROUNDED * len(seconds)
