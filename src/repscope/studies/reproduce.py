@@ -97,8 +97,8 @@ def reproduce(
 
     Args:
         name: The study, one of ``NAMES``.
-        scale: ``"tiny"`` (embedded digits, seconds), ``"small"`` (CIFAR, an hour or two on two CPU cores) or
-            ``"paper"`` (the paper's counts).
+        scale: ``"tiny"`` (embedded digits, seconds), ``"small"`` (CIFAR; on two CPU cores an hour or two, for
+            ``"sanity"`` with its CCA family some hours more) or ``"paper"`` (the paper's counts).
         output: Folder of all results.
         data_dir: Folder with the files of CIFAR-10, CIFAR-100 and Multi30k.
         networks_dir: Folder of trained networks, read from and written to; None for ``output/networks``.
