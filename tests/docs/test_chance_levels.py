@@ -1,4 +1,4 @@
-"""The documentation lists the measures whose chance level has a closed form, and they are those of which it is given."""
+"""The documentation lists the measures whose chance level has a closed form: those of which compare gives one."""
 
 from __future__ import annotations
 
