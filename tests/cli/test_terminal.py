@@ -17,7 +17,6 @@ from repscope.cli.terminal import (
     matrix_lines,
     measure_lines,
     print_comparison,
-    shorten,
 )
 
 
@@ -123,12 +122,6 @@ def test_unbounded_scores_keep_their_digits():
     values = np.array([[12345.678, 0.00012345]])
     lines, _ = matrix_lines(comparison(1, 2, values=values, range=(0.0, math.inf)), 80)
     assert lines[1].split() == ["conv0", "1.235e+04", "0.0001234"]
-
-
-def test_shortened_names_keep_both_ends():
-    assert shorten("layer1.0.conv1", 14) == "layer1.0.conv1"
-    assert shorten("layer1.0.conv1", 9) == "laye…onv1"
-    assert shorten("layer1.0.conv1", 8) == "lay…onv1"
 
 
 def test_printing_has_no_escape_codes_without_a_terminal(capsys, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from repscope._words import shorten
 from repscope.comparison import Comparison
 from repscope.errors import MissingExtraError
 from repscope.measures.measure import Facts, Invariance, Measure, describe
@@ -281,11 +282,6 @@ def measure_facts(measure: Measure) -> dict[str, Any]:
 def text_width() -> int:
     """Characters in a line: those of the terminal, no more than is easily read."""
     return min(shutil.get_terminal_size((80, 24)).columns, 100)
-
-
-def shorten(name: str, width: int) -> str:
-    """A name without its middle where it is too long: both ends of a layer's name matter."""
-    return name if len(name) <= width else f"{name[: (width - 1) // 2]}…{name[len(name) - width // 2 :]}"
 
 
 def _paragraph(write: Any, text: str, width: int, indent: int = 0) -> None:

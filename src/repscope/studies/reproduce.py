@@ -16,8 +16,8 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from repscope._words import did_you_mean
 from repscope.errors import InputError, MissingExtraError
-from repscope.measures._messages import did_you_mean
 from repscope.studies.findings import Findings
 from repscope.studies.folder import NUMBERS, PAGE, Folder, disk_space_named, write_json
 from repscope.studies.page import render
