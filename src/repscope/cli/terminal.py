@@ -334,7 +334,8 @@ def _best_within_chance(comparison: Comparison) -> list[bool]:
 
 def _number(value: float, comparison: Comparison) -> str:
     bounded = all(math.isfinite(end) for end in comparison.range)
-    return f"{value:.3f}" if bounded or not math.isfinite(value) else f"{value:.4g}"
+    text = f"{value:.3f}" if bounded or not math.isfinite(value) else f"{value:.4g}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _bound(value: float) -> str:
