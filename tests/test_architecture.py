@@ -23,10 +23,10 @@ TESTS = ROOT / "tests"
 # The rooms and the others that they may use; never upwards. Rooms that are not named stand beside `compare`.
 ALLOWED = {
     "errors": set(),
-    "measures": {"errors"},
-    "engine": {"errors", "measures", "_rows"},
+    "measures": {"errors", "_words"},
+    "engine": {"errors", "measures", "_rows", "_words"},
     "inference": {"errors", "measures", "engine", "_student"},
-    "capture": {"errors", "store", "_progress", "_rows", "_undisturbed"},
+    "capture": {"errors", "store", "_progress", "_rows", "_undisturbed", "_words"},
     "store": {"errors", "_undisturbed"},
     "comparison": {
         "errors",
@@ -43,12 +43,13 @@ ALLOWED = {
     "_fields": {"errors"},
     "_labels": set(),
     "_matches": {"comparison"},
-    "_picking": {"errors"},
+    "_picking": {"errors", "_words"},
     "_rows": set(),
-    "_text": {"comparison"},
+    "_text": {"comparison", "_words"},
     "_undisturbed": set(),
+    "_words": set(),
     "_pairs": {"errors", "comparison"},
-    "plot": {"errors", "comparison", "_pairs"},
+    "plot": {"errors", "comparison", "_pairs", "_words"},
     "report": {"errors", "comparison", "plot", "_container"},
 }
 ABOVE_COMPARE = {"studies", "cli", "loading", "weights", "__main__"}

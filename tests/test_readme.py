@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from repscope.measures.catalog import CATALOG
+from repscope.measures.measure import Invariance
 from tests.docs.pages import MODELS, fill, snippets
 
 torch = pytest.importorskip("torch")
@@ -58,3 +60,17 @@ def test_make_targets_exist(line):
     target = line.split()[1]
     makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+ROWS = [line for line in TEXT.splitlines() if line.startswith("| `") and re.findall(r"`(\w+)`", line)[0] in CATALOG]
+
+
+def test_the_table_of_measures_holds_each_once():
+    assert sorted(name for row in ROWS for name in re.findall(r"`(\w+)`", row.split("|")[1])) == sorted(CATALOG)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "`rsa`" not in row])  # there the dissimilarity decides
+def test_a_row_says_where_a_shift_changes_nothing(row):
+    facts = [CATALOG[name].facts(CATALOG[name].options) for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    declared = [Invariance.TRANSLATION in one.invariances_x & one.invariances_y for one in facts]
+    assert ("shift" in row.split("|")[3]) == any(declared)

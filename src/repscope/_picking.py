@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Sequence
 
+from repscope._words import nearest_or_all
 from repscope.errors import InputError
 
 
@@ -26,8 +26,4 @@ def chosen(axis: str, patterns: str | Sequence[str] | None, layers: tuple[str, .
 
 def unknown(function: str, argument: str, duty: str, got: str, known: Sequence[str]) -> str:
     """The message about a name that is not among those known, with the nearest of them."""
-    names = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
-    listing = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
-    remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {listing}."
-    return f"{function}: {argument} must {duty}, got {got!r}. {remedy}"
+    return f"{function}: {argument} must {duty}, got {got!r}.{nearest_or_all(got, known)}"

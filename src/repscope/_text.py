@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repscope._words import shorten
+
 if TYPE_CHECKING:
     from repscope.comparison import Comparison
 
@@ -32,14 +34,10 @@ def lines(comparison: Comparison) -> str:
     """The line, the warnings, and the scores where there are few."""
     found = [line(comparison), *(f"  warning: {text}" for text in comparison.warnings)]
     if max(comparison.values.shape) <= PRINTED_LAYERS:
-        names = [_shorten(name, 24) for name in comparison.row_layers]
-        heads = [_shorten(name, 9) for name in comparison.column_layers]
+        names = [shorten(name, 24) for name in comparison.row_layers]
+        heads = [shorten(name, 9) for name in comparison.column_layers]
         left = max(map(len, names))
         found.append("  " + " " * left + "".join(f" {head:>9}" for head in heads))
         for name, scores in zip(names, comparison.values, strict=True):
             found.append(f"  {name:<{left}}" + "".join(f" {score:>9.3g}" for score in scores))
     return "\n".join(found)
-
-
-def _shorten(name: str, width: int) -> str:
-    return name if len(name) <= width else f"{name[: width // 3]}…{name[-(width - 1 - width // 3) :]}"

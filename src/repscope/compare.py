@@ -69,7 +69,8 @@ def compare(
             would cost several times the forward passes; the result says which.
         reduce: How an activation becomes (examples, features): ``"auto"`` (convolution maps flattened as in the
             paper, token layers averaged under their mask), ``"flatten"``, ``"mean"``, ``"positions"``, ``"tokens"``,
-            ``"first"``, ``"last"``, a function, or a mapping from layer globs to these.
+            ``"sample"`` (of the tokens; ``"sample:4"`` draws 4 of each item, ``"sample:4:7"`` by seed 7), ``"words"``,
+            ``"characters"``, ``"first"``, ``"last"``, a function, or a mapping from layer globs to these.
         forward: A function of (model, batch), for models that need more than ``model(x)`` or ``model(**batch)``.
         batch_size: Examples per batch, where ``data`` does not come in batches.
         memory: Budget for activations and tiles, in bytes or as text such as ``"4GB"``; None: half of what is free.
@@ -90,10 +91,12 @@ def compare(
         **options: Further options of the measure, such as ``summary="mean"``.
 
     Returns:
-        A :class:`Comparison`; for a list of measures a dict of them by label. For HSIC, CKA, CCA (R²), SVCCA (R²),
-        linear regression, the canonical ridge, distance correlation and mutual neighbours it holds the chance level of
-        every pair: ``null_mean`` and ``null_sd`` over all permutations of the examples of one side, exact (within the
-        batches for ``pairs="batch"``), and, but for neighbours, ``p_values`` by a gamma distribution of these moments.
+        A :class:`Comparison`; for a list of measures a dict of them by label. For ``hsic``, ``cka``, ``cca`` and
+        ``svcca`` (R²), ``linear_regression`` (in the sample), ``canonical_ridge``, ``ensd``, ``eigenspace_overlap``,
+        ``gulp``, ``distance_correlation`` (unbiased) and ``mutual_knn`` it holds the chance level of every pair:
+        ``null_mean`` and ``null_sd`` over all permutations of the examples of one side, exact (within the batches for
+        ``pairs="batch"``), and, but for ``mutual_knn``, ``p_values`` by a gamma distribution of these moments. For
+        other measures see :func:`permutation_test`.
 
     Raises:
         InputError: For arguments, data or activations that would give meaningless numbers.
@@ -103,6 +106,8 @@ def compare(
         DataOrderWarning: With ``pairs="batch"`` on data that come in an order.
         DegenerateInputWarning: For constant layers; their scores are NaN.
         RankWarning: For CCA-like measures with too few examples.
+        DiagnosticWarning: For layers whose scores mean little, unless ``diagnostics=False``.
+        CaptureWarning: For models and data whose activations differ from what one may expect.
 
     Example:
         >>> import numpy as np

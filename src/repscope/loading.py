@@ -9,7 +9,6 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from string import ascii_lowercase
 from types import ModuleType
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from repscope._words import did_you_mean, first_line
 from repscope.errors import InputError
 from repscope.files import SUFFIXES, load_representations
 from repscope.store import is_store
@@ -145,9 +145,9 @@ def load_object(spec: str, argument: str) -> Any:
     module = _from_file(Path(place), argument) if place.endswith(".py") else _from_package(place, argument)
     if not hasattr(module, name):
         names = [key for key in vars(module) if not key.startswith("_")]
-        near = get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"compare: {argument} must name something in {place}, got {name!r}.{hint}")
+        raise InputError(
+            f"compare: {argument} must name something in {place}, got {name!r}.{did_you_mean(name, names)}"
+        )
     return getattr(module, name)
 
 
@@ -265,8 +265,3 @@ def _users(function: Callable[[], T], where: str, argument: str) -> T:
             f"compare: {argument} must load without errors, got {type(error).__name__} from {where}: "
             f"{first_line(error)}. Add --verbose for the traceback."
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, without its full stop."""
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "no message")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repscope._words import first_line
 from repscope.errors import FileFormatError, InputError, MissingExtraError
-from repscope.loading import first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

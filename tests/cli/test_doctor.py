@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -30,12 +31,21 @@ def requirements(monkeypatch):
 def test_what_is_missing_is_named_with_the_command_that_installs_it(requirements, repscope):
     done = repscope("doctor")
     assert done.code == 0
-    assert "\nplot     lacks no-such-package: pip install 'repscope[plot]'\n         matplotlib 3." in done.out
-    assert f"\ncore     numpy {np.__version__}\n" in done.out
+    assert "\nplot  lacks no-such-package: pip install 'repscope[plot]'\n      matplotlib 3." in done.out
+    assert f"\ncore  numpy {np.__version__}\n" in done.out
     assert f"repscope {__version__}, python 3." in done.out
     assert "device cpu" in done.out
     assert "Gflop/s" in done.out
     assert "pytest" not in done.out
+
+
+def test_columns_fit_the_longest_extra_and_one_thread_is_one():
+    needs = {name: (doctor.Requirement("numpy", "", "2.0"),) for name in ("core", "transformers")}
+    found = doctor.Findings({"repscope": "1"}, "Linux", 1, 2.0**30, {"cpu": "x"}, {"numpy": 1e9}, needs)
+    lines = doctor.report_lines(found)
+    assert lines[-2:] == ["core         numpy 2.0", "transformers numpy 2.0"]
+    assert "1.0 GiB of memory free, 1 thread" in lines
+    assert "1.0 GiB of memory free, 2 threads" in doctor.report_lines(replace(found, threads=2))
 
 
 def test_json_holds_the_same(requirements, repscope):

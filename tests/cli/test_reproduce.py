@@ -42,6 +42,12 @@ def calls(monkeypatch, tmp_path):
     return found
 
 
+def test_the_help_says_that_one_study_takes_longer_and_what_tells(repscope):
+    shown = " ".join(re.sub(r"[│╭╮╰╯]", " ", repscope("reproduce", "--help").out).split())
+    assert "small: an hour or two on 2 cores, sanity some hours more" in shown
+    assert "--list tells." in shown
+
+
 def test_the_words_reach_the_study(repscope, calls):
     words = ["--scale", "small", "--data-dir", "cifar", "-o", "out", "--networks", 4, "--epochs", 2, "--images", 500]
     done = repscope("reproduce", "sanity", *words, "--set", "seed=7", "--device", "cpu", "--networks-dir", "nets")

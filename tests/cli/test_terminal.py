@@ -17,7 +17,6 @@ from repscope.cli.terminal import (
     matrix_lines,
     measure_lines,
     print_comparison,
-    shorten,
 )
 
 
@@ -108,6 +107,16 @@ def test_matches_name_the_models_where_an_axis_holds_several():
     assert lines == ["Most similar layer:", "  conv0 → c: conv1b  0.900", "  conv1 → b: conv0b  0.800"]
 
 
+def test_what_rounds_to_nothing_has_no_sign():
+    found = {"null_mean": np.array([[-1e-5, 2e-5]]), "null_sd": np.full((1, 2), 0.01)}
+    result = comparison(1, 2, values=np.array([[-4e-4, -6e-4]]), **found)
+    assert chance_line(result).startswith("Chance level: 0.000 (sd 0.010).")
+    lines, _ = matrix_lines(result, 80)
+    assert lines[1].split() == ["conv0", "0.000", "-0.001"]
+    unbounded = comparison(1, 1, values=np.array([[-1e-7]]), range=(-math.inf, 1))
+    assert matrix_lines(unbounded, 80)[0][1].endswith(" -1e-07")
+
+
 def test_a_layer_without_any_score_has_no_match():
     values = np.array([[0.5, math.nan], [math.nan, math.nan]])
     result = comparison(2, 2, values=values)
@@ -123,12 +132,6 @@ def test_unbounded_scores_keep_their_digits():
     values = np.array([[12345.678, 0.00012345]])
     lines, _ = matrix_lines(comparison(1, 2, values=values, range=(0.0, math.inf)), 80)
     assert lines[1].split() == ["conv0", "1.235e+04", "0.0001234"]
-
-
-def test_shortened_names_keep_both_ends():
-    assert shorten("layer1.0.conv1", 14) == "layer1.0.conv1"
-    assert shorten("layer1.0.conv1", 9) == "laye…onv1"
-    assert shorten("layer1.0.conv1", 8) == "lay…onv1"
 
 
 def test_printing_has_no_escape_codes_without_a_terminal(capsys, monkeypatch):

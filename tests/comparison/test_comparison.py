@@ -143,7 +143,7 @@ def test_between_takes_one_block_with_its_statistics():
 
 def test_between_refuses_an_unknown_model():
     with pytest.raises(
-        InputError, match=r"Comparison.between: column_model must name a model, got 'x'. There are 'm', 'k'"
+        InputError, match=r"Comparison.between: column_model must name a model, got 'x'. There are: 'm', 'k'"
     ):
         three_models().between("m", "x")
     with pytest.raises(InputError, match=r"row_model must name a model, got 'neta'. Did you mean 'net a'\?"):
@@ -168,7 +168,7 @@ def test_select_refuses_what_fits_no_layer():
     with pytest.raises(InputError, match=r"Comparison.select: rows must fit a layer, got 'con1'. Did you mean 'conv1'"):
         comparison().select("con1")
     with pytest.raises(
-        InputError, match=r"columns must fit a layer, got 'zz\*'. There are 'conv1', 'conv2', 'conv3', 'conv4'\."
+        InputError, match=r"columns must fit a layer, got 'zz\*'. There are: 'conv1', 'conv2', 'conv3', 'conv4'\."
     ):
         comparison().select(columns=["conv1", "zz*"])
 

@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "net.py").write_text(MODEL)
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
     np.save("x.npy", np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32))
     return tmp_path
 
@@ -108,6 +109,11 @@ def test_stores_are_compared_by_their_paths(repscope: Command) -> None:
         (["net.py:breaks", "--data", "x.npy", "-o", "s"], "capture: MODEL must load without errors, got KeyError"),
         (["net.py:Picky", "--data", "x.npy", "-o", "s"], "capture: the forward pass must run without errors, got Runt"),
         (["net.py:Net", "--data", "no", "-o", "s"], "capture: --data must be digits, a folder"),
+        (
+            ["net.py:Net", "--data", "x.npy", "-o", "s", "--weights", "torn.safetensors"],
+            "error: capture: --weights must be a whole .safetensors file, got 'torn.safetensors'",
+        ),
+        (["net.py:Net", "--data", "x.npy", "-o", "s", "--device", "tpu9"], "capture: --device must be a device"),
         (["net.py:Net", "--data", "x.npy", "-o", "net.py"], "write_store: path must be a new or empty directory"),
         (["net.py:Net", "--data", "x.npy", "-o", "s", "--dtype", "int8"], "write_store: dtype must be one of"),
     ],

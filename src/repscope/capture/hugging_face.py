@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from repscope._words import first_line
 from repscope.capture.text import TextModel
 from repscope.errors import CaptureWarning, FileFormatError, InputError, MissingExtraError
 
@@ -141,14 +142,10 @@ def _refusals(place: str, argument: str) -> Iterator[None]:
     except (pickle.UnpicklingError, SafetensorError) as error:
         raise FileFormatError(
             f"compare: {argument} must hold whole weights and nothing that runs code, got 'hf:{place}' "
-            f"({_first_line(error)}). Save the model with save_pretrained, which writes safetensors."
+            f"({first_line(error)}). Save the model with save_pretrained, which writes safetensors."
         ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise InputError(
             f"compare: {argument} must be hf: and a folder that save_pretrained wrote, or a name on the hub that is "
-            f"cached here or can be reached, got 'hf:{place}' ({_first_line(error)})."
+            f"cached here or can be reached, got 'hf:{place}' ({first_line(error)})."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

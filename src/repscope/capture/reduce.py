@@ -11,12 +11,12 @@ Three kinds of activations are told apart by their number of axes and by where t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
+from repscope._words import nearest_or_all
 from repscope.capture.tokens import SAMPLED, UNITS, Tokens, sample_of
 from repscope.errors import CaptureError, InputError
 
@@ -120,12 +120,8 @@ def reduce_activation(x: Tensor, how: str | Reduction, *, tokens: Tokens, featur
 
 
 def did_you_mean(wrong: str, names: tuple[str, ...]) -> str:
-    """The end of a message about an unknown name: the closest real names, or else the first few."""
-    close = get_close_matches(wrong, names, n=3, cutoff=0.6)
-    if close:
-        return ". Did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
-    shown = ", ".join(f"'{name}'" for name in names[:8])
-    return f". There are: {shown}" + (f" and {len(names) - 8} more." if len(names) > 8 else ".")
+    """The end of a message about an unknown name: the nearest real names, or else the first few."""
+    return f".{nearest_or_all(wrong, names)}"
 
 
 def _matches(layer: str, pattern: str) -> bool:

@@ -72,22 +72,18 @@ def _capture(
 ) -> None:
     """Store the activations of a model, to be compared later; what was interrupted goes on."""
     from repscope.cli.capture import CaptureRequest
+    from repscope.cli.networks import Asked, Loading
 
     with explained(verbose):
         store = CaptureRequest(
-            model,
-            data,
+            Asked("MODEL", model, weights),
+            Loading("capture", data, image_size, truncate, device, seed),
             output,
             layers=layers or None,
-            weights=weights,
             reduce=reduce,
             dtype=dtype,
             batch_size=batch_size,
             resume=resume,
-            image_size=image_size,
-            truncate=truncate,
-            device=device,
-            seed=seed,
             progress=False if quiet else None,
         ).run()
         if not quiet:

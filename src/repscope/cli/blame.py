@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from repscope import loading
+from repscope._words import first_line
 from repscope.errors import InputError, RepscopeError
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
@@ -47,6 +47,6 @@ def users_exceptions() -> Iterator[None]:
             raise
         hint = " Do the data fit the model?" if where == "the forward pass" else ""
         raise InputError(
-            f"compare: {where} must run without errors, got {type(error).__name__}: {loading.first_line(error)}."
+            f"compare: {where} must run without errors, got {type(error).__name__}: {first_line(error)}."
             f"{hint} Add --verbose for the traceback."
         ) from error

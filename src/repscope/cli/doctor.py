@@ -87,7 +87,8 @@ def examine() -> Findings:
 def report_lines(found: Findings) -> list[str]:
     """The findings as text."""
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    lines = [versions, found.system, f"{_gib(found.memory)} of memory free, {found.threads} threads", ""]
+    threads = f"{found.threads} thread{'' if found.threads == 1 else 's'}"
+    lines = [versions, found.system, f"{_gib(found.memory)} of memory free, {threads}", ""]
     lines += [f"device {name:<8} {what}" for name, what in found.devices.items()]
     fastest = max(found.routes, key=lambda route: found.routes[route])
     lines.append("")
@@ -95,14 +96,15 @@ def report_lines(found: Findings) -> list[str]:
         mark = "   the fastest" if route == fastest and len(found.routes) > 1 else ""
         lines.append(f"products by {route:<7} {rate / 1e9:8.0f} Gflop/s{mark}")
     lines.append("")
+    width = max(map(len, found.extras))
     for extra, needs in found.extras.items():
         there = ", ".join(f"{need.name} {need.installed}" for need in needs if need.installed is not None)
         if missing := found.missing(extra):
             package = "repscope" if extra == "core" else f"'repscope[{extra}]'"
-            lines.append(f"{extra:<8} lacks {', '.join(missing)}: pip install {package}")
-            lines += [f"{'':<8} {there}"] * bool(there)
+            lines.append(f"{extra:<{width}} lacks {', '.join(missing)}: pip install {package}")
+            lines += [f"{'':<{width}} {there}"] * bool(there)
         else:
-            lines.append(f"{extra:<8} {there}")
+            lines.append(f"{extra:<{width}} {there}")
     return lines
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from repscope import loading
 from repscope.cli.blame import users_exceptions
 from repscope.cli.renaming import warnings_once
-from repscope.errors import InputError
+from repscope.errors import FileFormatError, InputError
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _under(command: str) -> Iterator[None]:
     """Put the name of the command before messages of what it calls."""
     try:
         yield
-    except InputError as error:
-        if type(error) is not InputError or not str(error).startswith("compare: "):
+    except (InputError, FileFormatError) as error:
+        if not str(error).startswith("compare: "):
             raise
-        raise InputError(f"{command}: {str(error).removeprefix('compare: ')}") from error
+        raise type(error)(f"{command}: {str(error).removeprefix('compare: ')}") from error

@@ -50,7 +50,11 @@ def reproduce(
         typer.Argument(metavar="STUDY", help="One of those that --list shows.", autocompletion=lambda: _studies()),
     ] = None,
     scale: Annotated[
-        Scale, typer.Option(help="tiny: digits, seconds; small: an hour or two on 2 cores; paper: the paper's counts.")
+        Scale,
+        typer.Option(
+            help="tiny: digits, seconds; small: an hour or two on 2 cores, sanity some hours more; paper: the paper's "
+            "counts. --list tells."
+        ),
     ] = Scale.TINY,
     list_all: Annotated[bool, typer.Option("--list", help="Print the studies, or the cost of STUDY here.")] = False,
     data_dir: Annotated[

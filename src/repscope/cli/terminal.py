@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from repscope._words import shorten
 from repscope.comparison import Comparison
 from repscope.errors import MissingExtraError
 from repscope.measures.measure import Facts, Invariance, Measure, describe
@@ -283,11 +284,6 @@ def text_width() -> int:
     return min(shutil.get_terminal_size((80, 24)).columns, 100)
 
 
-def shorten(name: str, width: int) -> str:
-    """A name without its middle where it is too long: both ends of a layer's name matter."""
-    return name if len(name) <= width else f"{name[: (width - 1) // 2]}…{name[len(name) - width // 2 :]}"
-
-
 def _paragraph(write: Any, text: str, width: int, indent: int = 0) -> None:
     for line in textwrap.wrap(text, max(width, indent + 20), subsequent_indent=" " * indent) or [""]:
         write(line, markup=False)
@@ -338,7 +334,8 @@ def _best_within_chance(comparison: Comparison) -> list[bool]:
 
 def _number(value: float, comparison: Comparison) -> str:
     bounded = all(math.isfinite(end) for end in comparison.range)
-    return f"{value:.3f}" if bounded or not math.isfinite(value) else f"{value:.4g}"
+    text = f"{value:.3f}" if bounded or not math.isfinite(value) else f"{value:.4g}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _bound(value: float) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from repscope._words import first_line
 from repscope.engine.partial import Partial, Shard
 from repscope.errors import RepscopeError
 
@@ -33,7 +34,7 @@ def join(timeout_seconds: float = 1800.0) -> Shard:
         try:
             distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         except (RuntimeError, ValueError) as error:
-            raise RankError(f"distributed: the processes could not meet ({_first_line(error)}).") from error
+            raise RankError(f"distributed: the processes could not meet ({first_line(error)}).") from error
     return current()
 
 
@@ -61,7 +62,7 @@ def gather(partial: Partial) -> Sequence[Partial]:
     except RuntimeError as error:
         raise RankError(
             f"distributed: rank {partial.shard.index} has finished its share, but another of the "
-            f"{partial.shard.count} ranks has died or does not answer ({_first_line(error)}). "
+            f"{partial.shard.count} ranks has died or does not answer ({first_line(error)}). "
             "Start again; with a checkpoint, finished shares are not computed twice."
         ) from error
     return parts
@@ -83,7 +84,7 @@ def agree(value: T) -> T:
         distributed.broadcast_object_list(box, src=0)
     except RuntimeError as error:
         raise RankError(
-            f"distributed: another of the {shard.count} ranks has died or does not answer ({_first_line(error)}). "
+            f"distributed: another of the {shard.count} ranks has died or does not answer ({first_line(error)}). "
             "Look at its messages, and start again."
         ) from error
     return box[0]
@@ -100,7 +101,3 @@ def leave() -> None:
 
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

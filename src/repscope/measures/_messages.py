@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import warnings
 from collections.abc import Collection
 
+from repscope._words import did_you_mean as did_you_mean
 from repscope.errors import InputError, RepscopeWarning
 
 
@@ -24,12 +24,6 @@ def check_choice(function: str, argument: str, value: object, known: Collection[
         return
     words = ", ".join(repr(word) for word in known) + (f" {other}" if other else "")
     raise InputError(f"{function}: {argument} must be one of {words}, got {value!r}.{did_you_mean(value, known)}")
-
-
-def did_you_mean(value: object, known: Collection[str]) -> str:
-    """A sentence that proposes the nearest of the words known, or nothing where none is near."""
-    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def warn(message: str, category: type[RepscopeWarning]) -> None:

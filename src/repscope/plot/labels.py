@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.ticker import FuncFormatter, Locator
 
+from repscope._words import shorten
+
 LINE_PITCH = 1.2  # distance of two lines of text over the font size
 
 
@@ -101,8 +103,7 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
         return list(names)
 
     def cut(head: int) -> list[str]:
-        tail = width - 1 - head
-        return [name if len(name) <= width else f"{name[:head]}…{name[len(name) - tail :]}" for name in names]
+        return [shorten(name, width, head) for name in names]
 
     # The end of a layer's name says more than its beginning: of equally good cuts, one third from the left.
     heads = sorted(range(1, width - 1), key=lambda head: abs(head - width // 3))

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repscope._words import did_you_mean
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.measures._messages import did_you_mean
 from repscope.studies import drawing
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from repscope._words import did_you_mean
 from repscope.errors import InputError, MissingExtraError
-from repscope.measures._messages import did_you_mean
 from repscope.studies.findings import Findings
 from repscope.studies.folder import NUMBERS, PAGE, Folder, disk_space_named, write_json
 from repscope.studies.page import render
@@ -97,8 +97,8 @@ def reproduce(
 
     Args:
         name: The study, one of ``NAMES``.
-        scale: ``"tiny"`` (embedded digits, seconds), ``"small"`` (CIFAR, an hour or two on two CPU cores) or
-            ``"paper"`` (the paper's counts).
+        scale: ``"tiny"`` (embedded digits, seconds), ``"small"`` (CIFAR; on two CPU cores an hour or two, for
+            ``"sanity"`` with its CCA family some hours more) or ``"paper"`` (the paper's counts).
         output: Folder of all results.
         data_dir: Folder with the files of CIFAR-10, CIFAR-100 and Multi30k.
         networks_dir: Folder of trained networks, read from and written to; None for ``output/networks``.

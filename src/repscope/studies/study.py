@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from repscope._words import did_you_mean
 from repscope.compare import compare
 from repscope.comparison import Comparison, load
 from repscope.errors import InputError, RepscopeWarning
-from repscope.measures._messages import did_you_mean
 from repscope.measures.catalog import configure
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.studies.claims import Check, Claim

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from repscope._words import first_line
 from repscope.errors import InputError
 from repscope.studies._checkpoint import epochs_saved
 from repscope.studies.datasets import ImageSet
@@ -141,9 +142,8 @@ def device_of(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"trained: device must be 'auto' or one that this machine has, got {str(device)!r} ({reason})."
+            f"trained: device must be 'auto' or one that this machine has, got {str(device)!r} ({first_line(error)})."
         ) from error
 
 
