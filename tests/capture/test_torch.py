@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from repscope.capture import Capture, LayerInfo, batches, representations
-from repscope.capture.trace import activation_of
+from repscope.capture.activations import activation_of
 from repscope.errors import CaptureError, InputError
 from tests.capture.models import Encoder, ResNet, paper_net, token_batch, units
 

@@ -368,6 +368,7 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         value = move(value, "cpu")
     if isinstance(value, Tensor):
+        value = value.dequantize() if value.is_quantized else value
         flat = (torch.view_as_real(value) if value.is_complex() else value).detach().reshape(-1)
         update(f"{value.dtype}{tuple(value.shape)}".encode())
         bits = flat.contiguous().view(_INTEGER_VIEW[flat.element_size()])

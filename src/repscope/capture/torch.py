@@ -24,8 +24,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 
 from repscope._rows import Rows
+from repscope.capture.activations import input_of
 from repscope.capture.data import (
     Batch,
     accepted_keywords,
@@ -46,7 +48,7 @@ from repscope.capture.prepared import (
 )
 from repscope.capture.reduce import Reduce, check_rule
 from repscope.capture.text import TextModel, is_text
-from repscope.capture.trace import LayerInfo, PlannedLayer, Trace, input_of
+from repscope.capture.trace import LayerInfo, PlannedLayer, Trace
 from repscope.errors import CaptureError, InputError
 
 Consumer = Callable[[str, Tensor], None]
@@ -99,6 +101,11 @@ class Capture:
         self.layers: tuple[LayerInfo, ...] = ()
         self.model = model
         self._root = unwrap(model)
+        if isinstance(self._root, ScriptModule):
+            raise CaptureError(
+                f"Capture: {name} must be a Python module, got one in TorchScript, inside which hooks do not reach. "
+                "Pass the Python module that it came from."
+            )
         self._table = ModuleTable.of(model)
         self._wanted = select(layers, self._table)
         self._reduce = check_rule(reduce, self._table.names)
@@ -191,7 +198,10 @@ class Capture:
         trace = Trace(self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens)
         # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
         with self._observed(), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+            scripted = self._table.scripted
             for name, module in self._table.modules.items():
+                if name in scripted:
+                    continue
                 before, after = trace.hooks(name)
                 hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
                 hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
@@ -311,7 +321,8 @@ def representations(
 @contextmanager
 def _observing(model: nn.Module) -> Iterator[None]:
     """Puts a model in the state for watching it, and everything back at the end, also after an exception."""
-    flags = [(module, module.training) for module in model.modules()]
+    # Of TorchScript that is frozen nothing can be set.
+    flags = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from repscope.capture.activations import Layout, activation_of, head_of, input_of
 from repscope.capture.layers import (
     Call,
     ModuleTable,
     Role,
     Wanted,
-    declared_features_last,
     default_layers,
     is_leaf,
     is_spread,
@@ -135,7 +135,7 @@ class Recipe:
             )
         by_item = x.detach().movedim(self.item_axis, 0)
         if self.tap is not None and self.tap.head is not None:
-            by_item = _head(by_item, self.tap.head, self.tap.heads, layer)
+            by_item = head_of(by_item, self.tap.head, self.tap.heads, layer)
         of_layer = tokens.target if self.target else tokens.source
         return reduce_activation(by_item, self.how, tokens=of_layer, features_last=self.features_last, layer=layer)
 
@@ -164,7 +164,7 @@ class Trace:
         self._calls: list[Call] = []
         self._described: dict[Call, LayerInfo | Exception] = {}
         self._recipes: dict[Call, Recipe] = {}
-        self._layout = _Layout()
+        self._layout = Layout()
         self._items_second = any(getattr(m, "batch_first", True) is False for m in table.modules.values())
         # The output of the module that returned last, its version (counts changes in place) and its number.
         self._last: tuple[Tensor | None, int] = (None, 0)
@@ -337,6 +337,7 @@ class Trace:
         else:
             # Of modules that stand for one layer, such as the blocks for the embeddings, one is enough.
             expected = [*self._wanted.calls, *dict.fromkeys(tap.layer for tap in self._wanted.taps)]
+        expected = self._without_scripted(expected)
         silent = [name for name in expected if not ran[name]]
         if silent and len(silent) < len(expected):
             _warn(f"these modules were not called in the forward pass and are left out: {_listed(silent)}.")
@@ -346,6 +347,24 @@ class Trace:
                     f"Capture: layers must name calls that happen, got '{name}#{max(calls)}', but '{name}' is called "
                     f"{self._counts[name]} time(s), counted from #0."
                 )
+
+    def _without_scripted(self, expected: list[str]) -> list[str]:
+        """Says which layers are in TorchScript; an error where all of them are."""
+        scripted = self._table.scripted
+        outermost = [name for name in scripted if name.rpartition(".")[0] not in scripted]
+        lost = [module for module in self._table.modules if module in outermost and _has_any(module, expected)]
+        others = [name for name in expected if name not in scripted]
+        if lost and not others:
+            raise CaptureError(
+                f"Capture: layers must be modules that take hooks, got only such in TorchScript, inside which hooks do "
+                f"not reach: {_listed(lost)}. Pass the Python modules that they came from."
+            )
+        if lost:
+            _warn(
+                f"hooks do not reach inside TorchScript, so these modules and what is in them are left out: "
+                f"{_listed(lost)}. Pass the Python modules that they came from."
+            )
+        return others
 
     def _usable(self, chosen: list[Call]) -> list[Call]:
         """The calls with an activation; leaves out others with a warning, or an error for layers named one by one."""
@@ -365,68 +384,9 @@ class Trace:
         return usable
 
 
-class _Layout:
-    """Follows where the features are in activations with 3 or more axes; see :mod:`repscope.capture.reduce`."""
-
-    def __init__(self) -> None:
-        self._last: bool | None = None  # whether the features came last, in the last layer that said so
-        self._width = 0
-
-    def features_last(self, module: nn.Module, role: Role, x: Tensor) -> bool:
-        """Whether the features of an activation are its last axis."""
-        if x.ndim < 3:
-            return True
-        declares = role in (Role.WEIGHTED, Role.ELEMENT)
-        declared = declared_features_last(module) if declares else None
-        if declared is not None:
-            self._last, self._width = declared, x.shape[-1 if declared else 1]
-            return declared
-        # An activation function, a permutation or a block: the features are where the width is found again.
-        second, last = x.shape[1] == self._width, x.shape[-1] == self._width
-        if self._last is not None and (second or last):
-            return self._last if second and last else last
-        return x.ndim == 3
-
-
-def activation_of(output: Any) -> Tensor | None:
-    """The activation in what a module returned: its first floating-point tensor with an axis of items.
-
-    Tuples, lists, mappings and dataclasses are searched in their order and in depth; of outputs that have a
-    ``last_hidden_state`` or ``logits`` (the ModelOutputs of Hugging Face) these come first. None if there is none.
-    """
-    if isinstance(output, Tensor):
-        is_matrix_like = output.is_floating_point() and output.ndim > 0
-        return output if is_matrix_like and not (output.is_nested or output.is_sparse) else None
-    named: dict[Any, Any]
-    if isinstance(output, Mapping):
-        named = dict(output)
-    elif is_dataclass(output) and not isinstance(output, type):
-        named = {field.name: getattr(output, field.name) for field in fields(output)}
-    elif isinstance(output, (tuple, list)):
-        named = dict(enumerate(output))
-    else:
-        return None
-    order = dict.fromkeys([key for key in ("last_hidden_state", "logits") if key in named] + list(named))
-    found = (activation_of(named[key]) for key in order)
-    return next((tensor for tensor in found if tensor is not None), None)
-
-
-def input_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The activation that a module is called on: its first floating-point tensor, ``hidden_states`` before others."""
-    hidden = kwargs.get("hidden_states")
-    return activation_of(args) if hidden is None else activation_of(hidden)
-
-
-def _head(x: Tensor, head: int, heads: int, layer: str) -> Tensor:
-    """One of the heads that lie side by side in the last axis."""
-    width = x.shape[-1]
-    if width % heads:
-        raise CaptureError(
-            f"Capture: layer '{layer}' must be one of {heads} heads of one width, got {width} features in all. "
-            "Name the projection's module instead."
-        )
-    size = width // heads
-    return x[..., head * size : (head + 1) * size]
+def _has_any(module: str, names: list[str]) -> bool:
+    """Whether one of these modules is this one or inside of it."""
+    return any(f"{name}.".startswith(f"{module}.") for name in names)
 
 
 def _version(x: Tensor | None) -> int:
