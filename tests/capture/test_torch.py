@@ -297,6 +297,57 @@ class TestRun:
         with pytest.raises(RuntimeError, match="invalid for input of size 63"):
             capture.discover(torch.randn(21, 3))
 
+    def test_the_trial_run_leaves_no_state(self) -> None:
+        class Stateful(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(7, 4)
+                self.hidden: Tensor | None = None
+                self.calls, self.memory = 0, torch.zeros(4)
+                self.register_buffer("total", torch.zeros(4))
+
+            def forward(self, x: Tensor) -> Tensor:
+                if self.hidden is None:
+                    self.hidden = torch.zeros(len(x), 4)
+                self.hidden = self.linear(torch.cat([x, self.hidden], 1))
+                self.calls, self.latest = self.calls + 1, x
+                self.memory += 1
+                self.total += 1
+                return self.hidden
+
+        model, x = Stateful(), torch.randn(40, 3)
+        memory, weight = model.memory, model.linear.weight
+        Capture(model).discover(x)
+        assert (model.hidden, model.calls, hasattr(model, "latest")) == (None, 0, False)
+        assert model.memory is memory
+        assert model.linear.weight is weight
+        assert not memory.any()
+        assert not model.total.any()
+        got = Capture(model).collect(x)["linear"]
+        with torch.no_grad():
+            torch.testing.assert_close(got, model.linear(torch.cat([x, torch.zeros(40, 4)], 1)))
+        assert (model.calls, float(model.total[0])) == (1, 1.0)
+
+    def test_the_trial_run_leaves_no_state_where_it_fails(self) -> None:
+        class Fickle(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(3, 4)
+                self.seen: int | None = None
+
+            def forward(self, x: Tensor) -> Tensor:
+                assert self.seen in (None, len(x))
+                self.seen = len(x)
+                assert len(x) == 40
+                return self.linear(x)
+
+        assert Capture(Fickle()).collect(torch.randn(40, 3))["linear"].shape == (40, 4)
+
+    def test_lazy_modules_stay_as_their_first_call_made_them(self) -> None:
+        model = nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d())
+        assert Capture(model).collect(torch.randn(40, 3))["1"].shape == (40, 5)
+        assert (model[0].in_features, model[1].num_features) == (3, 5)
+
     def test_collected_tensors_own_their_memory(self) -> None:
         got = Capture(nn.Sequential(nn.Linear(3, 3), nn.Identity(), nn.ReLU(inplace=True)), "*").collect(
             torch.randn(4, 3)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from repscope.capture.nested import copied, mapped, rebuilt, with_values
+from repscope.capture.nested import copied, mapped, rebuilt, tensor_of, with_values
 from repscope.errors import CaptureError, InputError
 
 Batch = Any
@@ -153,7 +153,7 @@ def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = N
         if isinstance(value, np.ndarray):
             if value.dtype.kind not in "biufc":
                 return value  # strings and objects: nothing a tensor could hold
-            value = torch.from_numpy(_tensor_like(value))
+            value = tensor_of(value)
         if isinstance(value, Tensor):
             return value.to(device, dtype if value.is_floating_point() else None, copy=True)
         return value.to(device) if callable(getattr(value, "to", None)) else value
@@ -225,7 +225,7 @@ def attention_mask(batch: Batch, *, argument: str = "attention_mask") -> Tensor 
     mask = keywords.get("attention_mask")
     if mask is None:
         return None
-    mask = torch.as_tensor(mask)
+    mask = tensor_of(mask) if isinstance(mask, np.ndarray) else torch.as_tensor(mask)
     if mask.ndim != 2:
         raise CaptureError(f"Capture: {argument} must have shape (items, tokens), got {tuple(mask.shape)}.")
     real = mask != 0
@@ -355,13 +355,6 @@ def _join(a: Any, b: Any) -> Any:
     if a != b:
         raise _CannotJoinError
     return a
-
-
-def _tensor_like(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array in a form that torch can share: native byte order, writeable, no negative strides."""
-    native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
-    shareable = native.flags.writeable and all(stride >= 0 for stride in native.strides)
-    return native if shareable else native.copy()
 
 
 def _feed(update: Callable[[bytes], None], value: Any) -> None:

@@ -25,6 +25,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.jit import ScriptModule
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from repscope._rows import Rows
 from repscope.capture.activations import input_of
@@ -47,7 +48,7 @@ from repscope.capture.prepared import (
     with_positions,
 )
 from repscope.capture.reduce import Reduce, check_rule
-from repscope.capture.text import TextModel, is_text
+from repscope.capture.text import TextModel, text_of
 from repscope.capture.trace import LayerInfo, PlannedLayer, Trace
 from repscope.errors import CaptureError, InputError
 
@@ -151,13 +152,14 @@ class Capture:
         if isinstance(batch, Prepared):
             return batch
         items = _items(batch)
-        if is_text(batch):
+        sentences = text_of(batch)
+        if sentences is not None and (self._text is not None or self._forward is None or sentences is batch):
             if self._text is None:
                 raise InputError(
                     f"Capture: {self.name} must have a tokenizer to run on text, got a {type(self._root).__name__} by "
                     "itself. Pass TextModel(model, tokenizer), or hf:NAME_OR_DIR on the command line."
                 )
-            batch, text = self._text.tokenize(batch)
+            batch, text = self._text.tokenize(sentences)
             return Prepared(batch, items, tokens_of(batch, text))
         batch = with_positions(batch, self._root)
         return Prepared(batch, items, tokens_of(batch))
@@ -197,7 +199,13 @@ class Capture:
     def _planned(self, prepared: Prepared) -> Sequence[PlannedLayer]:
         trace = Trace(self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens)
         # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
-        with self._observed(), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
+        with (
+            self._observed(),
+            torch.inference_mode(False),
+            torch.no_grad(),
+            _as_before(self._root),
+            ExitStack() as hooks,
+        ):
             scripted = self._table.scripted
             for name, module in self._table.modules.items():
                 if name in scripted:
@@ -338,6 +346,30 @@ def _observing(model: nn.Module) -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fast_path)
             for module, training in flags:
                 module.training = training
+
+
+@contextmanager
+def _as_before(model: nn.Module) -> Iterator[None]:
+    """Puts back what a forward pass changes in the attributes and buffers of the modules, such as a hidden state.
+
+    Attributes get back their objects, and of these tensors their content; parameters are no concern of this.
+    """
+    # Lazy modules become other ones on their first call, and are to stay so.
+    modules = [m for m in model.modules() if not isinstance(m, (ScriptModule, LazyModuleMixin))]
+    places: list[dict[str, Any]] = [place for m in modules for place in (vars(m), m._buffers)]
+    before = [dict(place) for place in places]
+    tensors = [x for attributes in before for x in attributes.values() if isinstance(x, Tensor)]
+    written = {id(x): (x, x._version, x.clone()) for x in tensors if not (x.is_inference() or x.requires_grad)}
+    try:
+        yield
+    finally:
+        for place, attributes in zip(places, before, strict=True):
+            for key in place.keys() - attributes.keys():
+                del place[key]
+            place.update(attributes)
+        for x, version, content in written.values():
+            if x._version != version:
+                x.copy_(content)
 
 
 def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype | None]:
