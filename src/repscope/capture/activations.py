@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from repscope.capture.layers import Role, declared_features_last
 from repscope.errors import CaptureError
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shapes of the activations in one pass, by layer, call, and whether the layer has no module of its own.
+
+    Attributes:
+        items: the number of items in the batch; None if it doesn't say.
+        by_call: the shapes.
+    """
+
+    items: int | None
+    by_call: dict[tuple[str, int, bool], tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def are_ambiguous(self) -> bool:
+        """Whether an axis of tokens is as long as that of the items, or a multiple."""
+        if self.items is None or self.items == 1:
+            return False
+        return any(len(shape) == 3 and shape[1] % self.items == 0 for shape in self.by_call.values())
+
+    def axes_of_items(self, call: tuple[str, int, bool], other: Shapes) -> list[int] | None:
+        """The axes, first or second, that have grown with the items from ``other``; None where nothing tells."""
+        shape, before = self.by_call[call], other.by_call.get(call)
+        if self.items is None or other.items is None or before is None or len(before) != len(shape):
+            return None
+        candidates = range(2 if len(shape) == 3 else 1)
+        return [axis for axis in candidates if shape[axis] * other.items == before[axis] * self.items]
 
 
 class Layout:
@@ -48,7 +76,7 @@ def activation_of(output: Any) -> Tensor | None:
     if isinstance(output, Mapping):
         named = dict(output)
     elif is_dataclass(output) and not isinstance(output, type):
-        named = {field.name: getattr(output, field.name) for field in fields(output)}
+        named = {entry.name: getattr(output, entry.name) for entry in fields(output)}
     elif isinstance(output, (tuple, list)):
         named = dict(enumerate(output))
     else:

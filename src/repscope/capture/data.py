@@ -128,13 +128,14 @@ def batch_items(batch: Batch) -> int:
 
 
 def few_items(batch: Batch, count: int) -> Batch | None:
-    """The first items of a batch of tensors; None where it holds anything else, or no more items than these."""
-    tensors = [batch] if isinstance(batch, Tensor) else batch
-    if type(tensors) not in (tuple, list) or not all(isinstance(x, Tensor) and x.ndim for x in tensors):
+    """The first items of a batch; None where it holds no more than these, or what can't be cut."""
+    items = _items_or_none(batch)
+    if items is None or items <= count:
         return None
-    if not tensors or len(tensors[0]) <= count or len({len(x) for x in tensors}) > 1:
+    try:
+        return _cut(batch, items, count)
+    except _CannotCutError:
         return None
-    return batch[:count] if isinstance(batch, Tensor) else type(tensors)(x[:count] for x in tensors)
 
 
 def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
@@ -323,6 +324,24 @@ def _items_or_none(batch: Batch, otherwise: Any = None) -> Any:
     return next((count for count in counts if count is not None), otherwise)
 
 
+class _CannotCutError(Exception):
+    """Something in a batch doesn't tell what belongs to its first items."""
+
+
+def _cut(value: Any, items: int, count: int) -> Any:
+    if isinstance(value, Mapping):
+        return with_values(value, {key: _cut(entry, items, count) for key, entry in value.items()})
+    if isinstance(value, (tuple, list)) and not isinstance(value, PackedSequence) and _is_nested(value):
+        return rebuilt(value, [_cut(entry, items, count) for entry in value])
+    if isinstance(value, (str, int, float, type(None))) or getattr(value, "ndim", None) == 0:
+        return value
+    if isinstance(value, (Tensor, np.ndarray)) or type(value) in (tuple, list):  # of strings or numbers
+        if len(value) != items:
+            raise _CannotCutError
+        return value[:count]
+    raise _CannotCutError
+
+
 class _CannotJoinError(Exception):
     """Two batches don't fit together."""
 
@@ -347,7 +366,7 @@ def _join(a: Any, b: Any) -> Any:
             raise _CannotJoinError
         return with_values(a, {key: _join(a[key], b[key]) for key in a})
     if isinstance(a, (tuple, list)):
-        if not any(isinstance(value, (Tensor, np.ndarray, Mapping, tuple, list)) for value in a):
+        if not _is_nested(a):
             return a + b  # strings or numbers, one per item
         if len(a) != len(b):
             raise _CannotJoinError
@@ -355,6 +374,11 @@ def _join(a: Any, b: Any) -> Any:
     if a != b:
         raise _CannotJoinError
     return a
+
+
+def _is_nested(values: Iterable[Any]) -> bool:
+    """Whether these are parts of a batch and not strings or numbers, one per item."""
+    return any(isinstance(value, (Tensor, np.ndarray, Mapping, tuple, list)) for value in values)
 
 
 def _feed(update: Callable[[bytes], None], value: Any) -> None:

@@ -28,7 +28,7 @@ from torch.jit import ScriptModule
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from repscope._rows import Rows
-from repscope.capture.activations import input_of
+from repscope.capture.activations import Shapes, input_of
 from repscope.capture.data import (
     Batch,
     accepted_keywords,
@@ -167,8 +167,9 @@ class Capture:
     def discover(self, batch: Batch | Prepared) -> tuple[LayerInfo, ...]:
         """Runs one forward pass to find the layers, their order of execution and how often each is called.
 
-        A dozen items of a batch of tensors are enough, if the model runs on so few. Modules that were asked for and
-        don't run, or whose output isn't one row of numbers per item, are left out with a warning.
+        A dozen items of a batch of tensors are enough, if the model runs on so few. Where an activation could have its
+        items on another axis, too, a pass over fewer items tells: it is the axis that shrinks. Modules that were asked
+        for and don't run, or whose output isn't one row of numbers per item, are left out with a warning.
 
         Returns:
             The layers in order of execution; ``layers`` and ``names`` hold them from now on.
@@ -188,7 +189,10 @@ class Capture:
         return self.layers
 
     def _planned_from_few(self, prepared: Prepared) -> Sequence[PlannedLayer] | None:
-        few = few_items(prepared.batch, _FEW_ITEMS)
+        # Other batches may hold lengths of sequences, and what these are in few items need not be so in all.
+        tensors = [prepared.batch] if isinstance(prepared.batch, Tensor) else prepared.batch
+        is_plain = type(tensors) in (tuple, list) and all(isinstance(x, Tensor) for x in tensors)
+        few = few_items(prepared.batch, _FEW_ITEMS) if is_plain else None
         if few is None:
             return None
         try:
@@ -197,24 +201,39 @@ class Capture:
             return None
 
     def _planned(self, prepared: Prepared) -> Sequence[PlannedLayer]:
-        trace = Trace(self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens)
+        trace = self._traced(prepared)
+        if trace.is_ambiguous and (fewer := self._shapes_of_fewer(prepared)) is not None:
+            trace = self._traced(prepared, fewer)
+        return trace.plan()
+
+    def _shapes_of_fewer(self, prepared: Prepared) -> Shapes | None:
+        """The shapes of the activations for fewer items; None where the batch or the model refuses."""
+        assert prepared.items is not None
+        few = few_items(prepared.batch, min(_FEW_ITEMS, prepared.items - 1))
+        if few is None:
+            return None
+        try:
+            return self._traced(self.prepare(few)).shapes
+        except Exception:  # as above
+            return None
+
+    def _traced(self, prepared: Prepared, fewer: Shapes | None = None) -> Trace:
+        trace = Trace(
+            self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens, fewer=fewer
+        )
+        scripted = self._table.scripted
         # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
-        with (
-            self._observed(),
-            torch.inference_mode(False),
-            torch.no_grad(),
-            _as_before(self._root),
-            ExitStack() as hooks,
-        ):
-            scripted = self._table.scripted
+        with ExitStack() as stack:
+            for context in (self._observed(), torch.inference_mode(False), torch.no_grad(), _as_before(self._root)):
+                stack.enter_context(context)
             for name, module in self._table.modules.items():
                 if name in scripted:
                     continue
                 before, after = trace.hooks(name)
-                hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
+                stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
             self._call(prepared.batch)
-        return trace.plan()
+        return trace
 
     def run(self, batch: Batch | Prepared, consume: Consumer) -> None:
         """Runs one forward pass and hands every layer's representation of the batch to ``consume``.

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from repscope.capture.activations import Layout, activation_of, head_of, input_of
+from repscope.capture.activations import Layout, Shapes, activation_of, head_of, input_of
 from repscope.capture.layers import (
     Call,
     ModuleTable,
@@ -149,11 +149,23 @@ class Trace:
         reduce: the rule for making matrices.
         items: the number of items in the traced batch, None if it doesn't say.
         tokens: its tokens.
+        fewer: what is known from a pass over fewer items.
+
+    Attributes:
+        shapes: those of the activations.
     """
 
     def __init__(
-        self, table: ModuleTable, wanted: Wanted | None, reduce: Reduce, *, items: int | None, tokens: BatchTokens
+        self,
+        table: ModuleTable,
+        wanted: Wanted | None,
+        reduce: Reduce,
+        *,
+        items: int | None,
+        tokens: BatchTokens,
+        fewer: Shapes | None = None,
     ) -> None:
+        self.shapes, self._fewer = Shapes(items), fewer
         self._table, self._wanted, self._reduce = table, wanted, reduce
         self._items, self._tokens = items, tokens
         self._in_target = False  # an encoder-decoder has come to its decoder
@@ -191,6 +203,11 @@ class Trace:
 
         return before, after
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a pass over fewer items could tell more of where the items are."""
+        return self.shapes.are_ambiguous
+
     def plan(self) -> list[PlannedLayer]:
         """The layers to record, in order of execution.
 
@@ -212,7 +229,7 @@ class Trace:
 
     def _note(self, name: str, module: nn.Module, x: Tensor | None) -> None:
         role = role_of(name, self._table)
-        item_axis = None if x is None else self._item_axis(module, x)
+        item_axis = None if x is None else self._item_axis(module, x, (name, self._counts[name], False))
         features_last = x is not None and self._layout.features_last(module, role, x)
         pools_all = role is Role.ELEMENT and "Pool" in type(module).__name__ and self._was_spread
         call = Call(
@@ -237,7 +254,7 @@ class Trace:
     def _note_input(self, tap: Tap, module: nn.Module, x: Tensor | None) -> None:
         if tap.first and self._tap_counts[tap.layer]:
             return
-        item_axis = None if x is None else self._item_axis(module, x)
+        item_axis = None if x is None else self._item_axis(module, x, (tap.layer, self._tap_counts[tap.layer], True))
         call = Call(
             name=tap.layer,
             index=self._tap_counts[tap.layer],
@@ -271,7 +288,8 @@ class Trace:
 
     def _describe(self, call: Call, module: nn.Module, x: Tensor, recipe: Recipe) -> LayerInfo:
         is_square = x.ndim == 3 and x.shape[0] == x.shape[1] == self._items
-        if is_square and self._items_second and not hasattr(module, "batch_first"):
+        is_open = is_square and self._axes((call.name, call.index, call in self._tapped)) is None
+        if is_open and self._items_second and not hasattr(module, "batch_first"):
             raise CaptureError(
                 f"Capture: batch must tell items from tokens at layer '{call.name}', got {self._items} of both in a "
                 "model that has modules with batch_first=False. Use another batch size."
@@ -296,16 +314,23 @@ class Trace:
     def _is_wanted(self, call: Call) -> bool:
         return call in self._tapped or (self._wanted is not None and self._wanted.has(call.name, call.index))
 
-    def _item_axis(self, module: nn.Module, x: Tensor) -> int | None:
+    def _item_axis(self, module: nn.Module, x: Tensor, call: tuple[str, int, bool]) -> int | None:
         """The axis of the items; None if there is none with a row or more for each item."""
+        self.shapes.by_call[call] = tuple(x.shape)
         if x.ndim == 3 and getattr(module, "batch_first", True) is False:
             return 1
+        axes = self._axes(call)
+        if axes is not None and len(axes) < 2:
+            return axes[0] if axes else None
         if self._items is None or x.shape[0] == self._items:
             return 0
-        has_rows = x.shape[0] % self._items == 0
-        if x.ndim == 3 and x.shape[1] == self._items and (self._items_second or not has_rows):
+        if x.ndim == 3 and x.shape[1] == self._items:
             return 1
-        return 0 if has_rows else None
+        return 0 if x.shape[0] % self._items == 0 else None
+
+    def _axes(self, call: tuple[str, int, bool]) -> list[int] | None:
+        """The axes that grow with the items; None where nothing tells."""
+        return None if self._fewer is None else self.shapes.axes_of_items(call, self._fewer)
 
     def _is_usable(self, rows: int) -> bool:
         # By default one row per item, so that all layers have the same examples. Others, such as windows of attention
