@@ -160,9 +160,17 @@ def write_whole(function: str, path: str | os.PathLike[str], fill: Callable[[Bin
 
 
 def read(
-    function: str, path: str | os.PathLike[str], *, name: str, version: int
+    function: str, path: str | os.PathLike[str], *, name: str, version: int, written_by: str, remedy: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The facts and the arrays of a file of the format ``name``, up to the given version.
+
+    Args:
+        function: the caller's call, for messages.
+        path: the file.
+        name: the format.
+        version: the newest one that is known.
+        written_by: what writes such files, for the message about another kind of file.
+        remedy: the end of that message.
 
     Raises:
         InputError: when there is no such file.
@@ -174,15 +182,16 @@ def read(
         raise InputError(
             f"{function}: path must be an existing file, got '{path}' ({error.strerror}). Check the path."
         ) from error
+    foreign = f"{function}: '{path}' must be a file written by {written_by}, got another kind of file. {remedy}"
     if data[:2] != b"PK":
-        raise FileFormatError(_foreign(function, path))
+        raise FileFormatError(foreign)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if HEADER not in archive.namelist():
-                raise FileFormatError(_foreign(function, path))
+                raise FileFormatError(foreign)
             header = loads(archive.read(HEADER))
             if header["format"] != name:
-                raise FileFormatError(_foreign(function, path))
+                raise FileFormatError(foreign)
             if header["format_version"] > version:
                 raise FileFormatError(
                     f"{function}: '{path}' must have a format version of at most {version}, got "
@@ -201,13 +210,6 @@ def damaged(function: str, path: str | os.PathLike[str], error: Exception) -> Fi
     return FileFormatError(
         f"{function}: '{path}' must be a whole file, got a truncated or damaged one ({error}). "
         "Copy it again or save the result again."
-    )
-
-
-def _foreign(function: str, path: str | os.PathLike[str]) -> str:
-    return (
-        f"{function}: '{path}' must be a file written by Comparison.save, got another kind of file. "
-        "To compare stored arrays, give the path to repscope.compare."
     )
 
 

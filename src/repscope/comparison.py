@@ -402,7 +402,14 @@ def load(path: str | os.PathLike[str]) -> Comparison:
         InputError: when there is no such file.
         FileFormatError: when the file is of another kind, damaged, or written by a newer repscope.
     """
-    facts, arrays = _container.read("load", path, name=FORMAT_NAME, version=FORMAT_VERSION)
+    facts, arrays = _container.read(
+        "load",
+        path,
+        name=FORMAT_NAME,
+        version=FORMAT_VERSION,
+        written_by="Comparison.save",
+        remedy="To compare stored arrays, give the path to repscope.compare.",
+    )
     try:
         return Comparison(**(facts | arrays))
     except (TypeError, ValueError) as error:

@@ -90,7 +90,7 @@ class Job:
     def __post_init__(self) -> None:
         if self.checkpoint is not None and os.path.exists(self.checkpoint):
             # What is free and how fast the machine is may have changed since; the plan must not.
-            facts, _ = read_partial(self.checkpoint)
+            facts, _ = read_partial(self.checkpoint, function="compare")
             self.memory = facts["memory"]
             if self.pairs == "auto":
                 self.pairs = facts["comparison"]["conventions"]["pairs"]

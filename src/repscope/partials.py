@@ -16,6 +16,12 @@ from repscope.errors import FileFormatError, InputError
 _FORMAT = "repscope-partial"
 _VERSION = 1
 
+_REMEDIES = {
+    "compare": "Name another file as the checkpoint, or remove this one.",
+    "merge": "Whole comparisons need no merging: repscope.load reads them.",
+}
+"""Of each function that reads such files, what to do about another kind of file."""
+
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
 
@@ -58,7 +64,7 @@ class PartialFile:
         """
         if not self.path.exists():
             return None
-        facts, partial = read_partial(self.path)
+        facts, partial = read_partial(self.path, function="compare")
         if different := differences(facts, self.facts):
             raise InputError(
                 f"compare: the checkpoint {self.path} must be of this comparison, got one with other {different}. "
@@ -72,20 +78,31 @@ class PartialFile:
         return partial
 
 
-def read_partial(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Partial]:
+def read_partial(path: str | os.PathLike[str], *, function: str = "merge") -> tuple[dict[str, Any], Partial]:
     """What the work is, and what has been added up.
+
+    Args:
+        path: The file.
+        function: ``"compare"`` or ``"merge"``: who asks, for messages.
 
     Raises:
         InputError: There is no such file.
         FileFormatError: It is damaged or no file of this kind.
     """
-    facts, arrays = _container.read("merge", path, name=_FORMAT, version=_VERSION)
+    facts, arrays = _container.read(
+        function,
+        path,
+        name=_FORMAT,
+        version=_VERSION,
+        written_by="compare with checkpoint= or by compare_part",
+        remedy=_REMEDIES[function],
+    )
     try:
         state = facts["state"]
         shard = Shard(*state["shard"])
         return facts["work"], Partial(state["route"], shard, state["done"], state["complete"], arrays)
     except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"merge: {path} could not be read as a partial result ({error!r}).") from None
+        raise FileFormatError(f"{function}: {path} could not be read as a partial result ({error!r}).") from None
 
 
 def read_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[dict[str, Any], list[Partial]]:

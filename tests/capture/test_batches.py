@@ -8,12 +8,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.utils.data import DataLoader
 
-from repscope.capture import Capture, batch_items, batches, model_inputs, move, representations, write_store
+from repscope import compare
+from repscope.capture import Capture, TextModel, batch_items, batches, model_inputs, move, representations, write_store
+from repscope.errors import InputError
 from tests.capture.models import Encoder, token_batch
 
 X = torch.randn(21, 4, generator=torch.Generator().manual_seed(0))
@@ -131,6 +135,68 @@ class TestPackedSequences:
         torch.testing.assert_close(moved.data.float(), batch.data)
         assert torch.equal(moved.batch_sizes, batch.batch_sizes)
         assert move(batch, "cpu").data.data_ptr() != batch.data.data_ptr()
+
+
+class TestArrays:
+    @pytest.mark.filterwarnings("error")
+    def test_of_any_byte_order_and_read_only(self) -> None:
+        model = nn.Linear(4, 3)
+        with torch.no_grad():
+            expected = model(X)
+        read_only = X.numpy().copy()
+        read_only.flags.writeable = False
+        for array in (read_only, X.numpy().astype(">f4"), X.numpy()[::-1][::-1]):
+            for batch in (array, (array, np.zeros(21)), {"input": array}):
+                torch.testing.assert_close(Capture(model).collect(batch)["Linear"], expected)
+
+    @pytest.mark.filterwarnings("error")
+    def test_of_tokens_and_masks(self) -> None:
+        batch = token_batch()
+        expected = Capture(Encoder(), "embed", reduce="sample:2:0").collect(batch)["embed"].shape
+        foreign = {key: value.numpy().astype(">i8") for key, value in batch.items()}
+        assert Capture(Encoder(), "embed", reduce="sample:2:0").collect(foreign)["embed"].shape == expected
+        for array in foreign.values():
+            array.flags.writeable = False
+        assert Capture(Encoder(), "embed", reduce="sample:2:0").collect(foreign)["embed"].shape == expected
+
+
+class Letters:
+    """A tokenizer that makes a token of every letter."""
+
+    is_fast, pad_token_id, model_max_length = False, 0, 99
+
+    def __call__(self, sentences: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[1 + ord(letter) % 19 for letter in sentence] for sentence in sentences]}
+
+    def get_vocab(self) -> dict[str, int]:
+        return {str(i): i for i in range(20)}
+
+
+class TestTextWithLabels:
+    sentences = ("some", "words", "and", "others")
+
+    @pytest.mark.parametrize("form", [tuple, list])
+    def test_labels_are_left_out(self, form: Any) -> None:
+        model = TextModel(Encoder(), Letters())
+        expected = Capture(model, "embed").collect(self.sentences)["embed"]
+        batch = form([form(self.sentences), torch.zeros(4)])
+        torch.testing.assert_close(Capture(model, "embed").collect(batch)["embed"], expected)
+        assert Capture(model).prepare(batch).items == batch_items(batch) == 4
+
+    @pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")  # of so few sentences
+    def test_from_a_data_set(self) -> None:
+        model = TextModel(Encoder(), Letters())
+        loader = DataLoader([(sentence, 1) for sentence in self.sentences], batch_size=3)
+        got = representations(model, loader, "embed")["embed"]
+        assert got.shape == (4, 8)
+        result = compare(model, data=loader, layers="embed", estimator="biased")
+        assert result.n == 4
+
+    def test_a_model_without_a_tokenizer(self) -> None:
+        batch = (self.sentences, torch.zeros(4))
+        with pytest.raises(InputError, match=r"model must have a tokenizer to run on text, got a Encoder by itself"):
+            Capture(Encoder()).prepare(batch)
+        assert Capture(Encoder(), forward=lambda model, batch: None).prepare(batch).batch is batch
 
 
 class Attributes(dict[str, Any]):

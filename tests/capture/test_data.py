@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from repscope.capture import batch_items, batches, fingerprint, model_inputs, move
-from repscope.capture.data import accepted_keywords, attention_mask
+from repscope.capture.data import accepted_keywords, attention_mask, few_items
 from repscope.errors import CaptureError, InputError
 
 Pair = namedtuple("Pair", ["x", "y"])
@@ -165,6 +166,26 @@ def test_batch_items() -> None:
     assert batch_items(["a", "b"]) == 2
     with pytest.raises(InputError, match=r"batch_items: batch must hold a tensor, array or list .* got float"):
         batch_items(2.0)
+
+
+def test_few_items() -> None:
+    x, ids = torch.arange(8.0).reshape(4, 2), np.arange(4)
+    batch = {"x": x, "pair": Pair(ids, ["a", "b", "c", "d"]), "kind": "train", "scale": torch.tensor(2.0), "none": None}
+    few = few_items((batch, ids), 3)
+    assert isinstance(few, tuple)
+    named, labels = few
+    assert torch.equal(named["x"], x[:3])
+    assert (named["pair"].x.tolist(), named["pair"].y) == ([0, 1, 2], ["a", "b", "c"])
+    assert (named["kind"], named["scale"], named["none"]) == ("train", batch["scale"], None)
+    assert labels.tolist() == [0, 1, 2]
+    assert few_items(["a", "b"], 1) == ["a"]
+    assert few_items(x, 4) is None
+
+
+@pytest.mark.parametrize("other", [torch.zeros(3), [224, 224], object(), pack_sequence([torch.ones(2)] * 4)])
+def test_batches_of_which_few_items_cannot_be_taken(other: Any) -> None:
+    assert few_items((torch.zeros(4), other), 3) is None
+    assert few_items({"x": torch.zeros(4), "other": other}, 3) is None
 
 
 def test_move_casts_floats_only() -> None:

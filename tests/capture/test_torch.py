@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from repscope.capture import Capture, LayerInfo, batches, representations
-from repscope.capture.trace import activation_of
-from repscope.errors import CaptureError, InputError
+from repscope.capture.activations import activation_of
+from repscope.errors import CaptureError, CaptureWarning, InputError
 from tests.capture.models import Encoder, ResNet, paper_net, token_batch, units
 
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -297,6 +297,57 @@ class TestRun:
         with pytest.raises(RuntimeError, match="invalid for input of size 63"):
             capture.discover(torch.randn(21, 3))
 
+    def test_the_trial_run_leaves_no_state(self) -> None:
+        class Stateful(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(7, 4)
+                self.hidden: Tensor | None = None
+                self.calls, self.memory = 0, torch.zeros(4)
+                self.register_buffer("total", torch.zeros(4))
+
+            def forward(self, x: Tensor) -> Tensor:
+                if self.hidden is None:
+                    self.hidden = torch.zeros(len(x), 4)
+                self.hidden = self.linear(torch.cat([x, self.hidden], 1))
+                self.calls, self.latest = self.calls + 1, x
+                self.memory += 1
+                self.total += 1
+                return self.hidden
+
+        model, x = Stateful(), torch.randn(40, 3)
+        memory, weight = model.memory, model.linear.weight
+        Capture(model).discover(x)
+        assert (model.hidden, model.calls, hasattr(model, "latest")) == (None, 0, False)
+        assert model.memory is memory
+        assert model.linear.weight is weight
+        assert not memory.any()
+        assert not model.total.any()
+        got = Capture(model).collect(x)["linear"]
+        with torch.no_grad():
+            torch.testing.assert_close(got, model.linear(torch.cat([x, torch.zeros(40, 4)], 1)))
+        assert (model.calls, float(model.total[0])) == (1, 1.0)
+
+    def test_the_trial_run_leaves_no_state_where_it_fails(self) -> None:
+        class Fickle(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(3, 4)
+                self.seen: int | None = None
+
+            def forward(self, x: Tensor) -> Tensor:
+                assert self.seen in (None, len(x))
+                self.seen = len(x)
+                assert len(x) == 40
+                return self.linear(x)
+
+        assert Capture(Fickle()).collect(torch.randn(40, 3))["linear"].shape == (40, 4)
+
+    def test_lazy_modules_stay_as_their_first_call_made_them(self) -> None:
+        model = nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d())
+        assert Capture(model).collect(torch.randn(40, 3))["1"].shape == (40, 5)
+        assert (model[0].in_features, model[1].num_features) == (3, 5)
+
     def test_collected_tensors_own_their_memory(self) -> None:
         got = Capture(nn.Sequential(nn.Linear(3, 3), nn.Identity(), nn.ReLU(inplace=True)), "*").collect(
             torch.randn(4, 3)
@@ -525,8 +576,9 @@ class TestModels:
         torch.testing.assert_close(forward.collect(x.transpose(0, 1))["LSTM"], expected)
 
     def test_items_and_tokens_that_cannot_be_told_apart(self) -> None:
+        batch = {**token_batch(4, 4), "of the whole batch": torch.zeros(7)}  # so that fewer items cannot be tried
         with pytest.raises(CaptureError, match=r"tell items from tokens at layer .*got 4 of both.*another batch size"):
-            Capture(Encoder(batch_first=False), "*linear1").discover(token_batch(4, 4))
+            Capture(Encoder(batch_first=False), "*linear1").discover(batch)
         assert Capture(Encoder(), "*linear1").discover(token_batch(4, 4))
         assert Capture(nn.LSTM(3, 2)).discover(torch.randn(4, 4, 3))  # it says itself which is which
 
@@ -534,6 +586,44 @@ class TestModels:
         batch = token_batch(3, 6)
         other = Capture(Encoder(batch_first=False), "*linear1", reduce="mean").discover(batch)
         assert [layer.examples_per_item for layer in other] == [1.0, 1.0]
+
+    @pytest.mark.parametrize("items", [2, 3, 4, 5, 6, 9, 26])
+    @pytest.mark.parametrize("labels", [False, True])
+    @pytest.mark.parametrize("named", [False, True])
+    def test_items_are_on_the_axis_that_shrinks(self, items: int, labels: bool, named: bool) -> None:
+        class TokensFirst(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.embed, self.place, self.linear = nn.Embedding(9, 5), nn.Embedding(26, 5), nn.Linear(5, 5)
+                self.out = nn.Linear(5, 3)
+
+            def forward(self, ids: Tensor) -> Tensor:
+                x = self.embed(ids) + self.place(torch.arange(ids.shape[1]))
+                return self.out(self.linear(x.transpose(0, 1)).cumsum(0)[-1])
+
+        model = TokensFirst()
+        for tokens in (4, 6, 13, 26):
+            ids = torch.randint(9, (items, tokens), generator=torch.Generator().manual_seed(0))
+            batch: Any = {"ids": ids} if named else ids
+            batch = (batch, torch.zeros(items)) if labels else batch
+            with pytest.warns(CaptureWarning, match=r"left out: place\."):  # a table of positions has no items
+                got = Capture(model, "*").collect(batch)
+            assert list(got) == ["embed", "linear", "out"]
+            with torch.no_grad():
+                hidden = model.linear(model.embed(ids) + model.place(torch.arange(tokens)))
+            torch.testing.assert_close(got["linear"], hidden.flatten(1))
+
+    def test_windows_as_long_as_the_batch(self) -> None:
+        class Windowed(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(2, 3)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.linear(x.reshape(-1, 4, 2))
+
+        (info,) = Capture(Windowed(), "linear").discover(torch.randn(4, 12, 2))
+        assert (info.shape, info.examples_per_item) == ((12, 4, 3), 3.0)
 
     def test_frozen_model_and_buffers_only(self) -> None:
         model = paper_net().requires_grad_(False)

@@ -21,11 +21,22 @@ class Net(nn.Module):
         self.first = nn.Linear(10, 2 * width)
         self.act = nn.ReLU(inplace=True)
         self.drop = nn.Dropout(0.5)
-        self.passes = 0
-        self.examples = 0
+        self.counts = {"passes": 0, "examples": 0}  # a number of its own would be put back after the trial run
+
+    @property
+    def passes(self) -> int:
+        return self.counts["passes"]
+
+    @property
+    def examples(self) -> int:
+        return self.counts["examples"]
+
+    @examples.setter
+    def examples(self, count: int) -> None:
+        self.counts["examples"] = count
 
     def forward(self, x: Tensor) -> Tensor:
-        self.passes += 1
+        self.counts["passes"] += 1
         self.examples += len(x)
         x = self.act(self.first(x))
         return self.head(self.drop(self.act(self.second(x))))

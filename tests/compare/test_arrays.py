@@ -127,6 +127,16 @@ def test_names_that_are_no_text() -> None:
     assert compare({0: layers["layer0"], 7: layers["layer1"]}).row_layers == ("0", "7")
 
 
+def test_names_that_become_equal() -> None:
+    x = layers_of()["layer0"]
+    with pytest.raises(
+        InputError, match=r"compare: model must have keys with names of their own, got 1 and '1', which"
+    ):
+        compare({1: x, "1": x})
+    with pytest.raises(InputError, match=r"compare: a must have keys with names of their own, got 1 and '1', which"):
+        compare({1: {"x": x}, "1": {"x": x}})
+
+
 def test_the_choice_of_layers() -> None:
     layers = layers_of() | {"block[0]": layers_of(seed=3)["layer0"]}
     assert compare(layers, layers="layer[02]").row_layers == ("layer0", "layer2")

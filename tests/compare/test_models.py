@@ -277,6 +277,30 @@ def test_a_divided_job_counts_the_examples_of_objects(tmp_path: Any) -> None:
     np.testing.assert_allclose(merged.values, compare(Net(0, 300), data=graphs, **settings).values, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [1, 16, 32, 48])
+def test_the_examples_are_the_same_whatever_the_batch(batch_size: int) -> None:
+    class TokensFirst(nn.Module):
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            torch.manual_seed(seed)
+            self.e, self.f, self.r, self.o = nn.Embedding(11, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 5)
+
+        def forward(self, idx: torch.Tensor) -> torch.Tensor:
+            x = self.e(idx).transpose(0, 1)
+            x = self.r(self.f(x)).cumsum(0)
+            return self.o(x[-1])
+
+    ids = torch.randint(0, 11, (96, 32), generator=torch.Generator().manual_seed(0))
+    models = TokensFirst(0), TokensFirst(1)
+    with torch.no_grad():
+        expected = [model.f(model.e(ids)).flatten(1).double() for model in models]
+    for layers in ("f", None):
+        result = compare(*models, data={"idx": ids}, batch_size=batch_size, layers=layers)
+        assert (result.n, result.row_layers) == (96, ("f",) if layers else ("e", "r", "o"))
+        if layers:
+            np.testing.assert_allclose(result.values, [[float(repscope.cka(*expected))]], atol=1e-5)
+
+
 def test_other_numbers_of_tokens_are_seen_whatever_the_batch() -> None:
     def tokens(width: int) -> nn.Module:
         return nn.Sequential(nn.Linear(10, 4 * width), nn.Unflatten(1, (width, 4)), nn.Linear(4, 4))

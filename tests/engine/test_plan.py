@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,17 @@ def test_data_that_come_once_must_fit() -> None:
         planned(repeatable=False, memory=60 * MIB)
     assert planned(widths=(30, 30), repeatable=False, memory=60 * MIB).route == "moments"
     assert planned(pairs="batch", repeatable=False, memory=60 * MIB).route == "batch"
+
+
+def test_data_that_come_once_must_fit_with_what_is_computed_from_them() -> None:
+    message = r"the activations take 68.7 MiB, ([\d.]+) MiB with what is computed from them, and must fit memory=70 MiB"
+    with pytest.raises(InputError, match=message) as caught:
+        planned(repeatable=False, memory=70 * MIB)
+    needed = re.search(message, str(caught.value))
+    assert needed is not None
+    assert planned(repeatable=False, memory=1.01 * float(needed[1]) * MIB).route == "memory"
+    with pytest.raises(InputError, match="must fit memory="):
+        planned(repeatable=False, memory=0.99 * float(needed[1]) * MIB)
 
 
 def test_an_unknown_number_of_examples() -> None:

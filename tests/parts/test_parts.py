@@ -237,6 +237,20 @@ def test_merge_names_what_is_missing_doubled_or_foreign(models, tmp_path):
         repscope.merge([tmp_path / "junk"])
 
 
+def test_other_files_are_named_as_what_they_are_not(models, tmp_path):
+    whole, arrays = tmp_path / "whole.npz", tmp_path / "x.npy"
+    repscope.compare(*models, **settings("batch")).save(whole)
+    np.save(arrays, np.ones(3))
+    kind = r"must be a file written by compare with checkpoint= or by compare_part, got another kind of file\."
+    for path in (whole, arrays):
+        with pytest.raises(repscope.FileFormatError, match=rf"merge: '{path}' {kind} .*repscope.load"):
+            repscope.merge([path])
+        with pytest.raises(repscope.FileFormatError, match=rf"compare: '{path}' {kind} Name another file as the check"):
+            repscope.compare(*models, checkpoint=path, **settings("batch"))
+        with pytest.raises(repscope.FileFormatError, match=rf"compare: '{path}' {kind}"):
+            PartialFile(path, {}).resume(Shard(0, 1))
+
+
 def test_merge_refuses_unfinished_shares():
     parts = [Partial("batch", Shard(0, 2), 3, True, {}), Partial("batch", Shard(1, 2), 1, False, {})]
     with pytest.raises(repscope.InputError, match=r"shares \[2\] of 2 are not finished"):

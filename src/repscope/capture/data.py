@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from repscope.capture.nested import copied, mapped, rebuilt, with_values
+from repscope.capture.nested import copied, mapped, rebuilt, tensor_of, with_values
 from repscope.errors import CaptureError, InputError
 
 Batch = Any
@@ -128,13 +128,14 @@ def batch_items(batch: Batch) -> int:
 
 
 def few_items(batch: Batch, count: int) -> Batch | None:
-    """The first items of a batch of tensors; None where it holds anything else, or no more items than these."""
-    tensors = [batch] if isinstance(batch, Tensor) else batch
-    if type(tensors) not in (tuple, list) or not all(isinstance(x, Tensor) and x.ndim for x in tensors):
+    """The first items of a batch; None where it holds no more than these, or what can't be cut."""
+    items = _items_or_none(batch)
+    if items is None or items <= count:
         return None
-    if not tensors or len(tensors[0]) <= count or len({len(x) for x in tensors}) > 1:
+    try:
+        return _cut(batch, items, count)
+    except _CannotCutError:
         return None
-    return batch[:count] if isinstance(batch, Tensor) else type(tensors)(x[:count] for x in tensors)
 
 
 def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
@@ -153,7 +154,7 @@ def move(batch: Batch, device: torch.device | str, dtype: torch.dtype | None = N
         if isinstance(value, np.ndarray):
             if value.dtype.kind not in "biufc":
                 return value  # strings and objects: nothing a tensor could hold
-            value = torch.from_numpy(_tensor_like(value))
+            value = tensor_of(value)
         if isinstance(value, Tensor):
             return value.to(device, dtype if value.is_floating_point() else None, copy=True)
         return value.to(device) if callable(getattr(value, "to", None)) else value
@@ -225,7 +226,7 @@ def attention_mask(batch: Batch, *, argument: str = "attention_mask") -> Tensor 
     mask = keywords.get("attention_mask")
     if mask is None:
         return None
-    mask = torch.as_tensor(mask)
+    mask = tensor_of(mask) if isinstance(mask, np.ndarray) else torch.as_tensor(mask)
     if mask.ndim != 2:
         raise CaptureError(f"Capture: {argument} must have shape (items, tokens), got {tuple(mask.shape)}.")
     real = mask != 0
@@ -323,6 +324,24 @@ def _items_or_none(batch: Batch, otherwise: Any = None) -> Any:
     return next((count for count in counts if count is not None), otherwise)
 
 
+class _CannotCutError(Exception):
+    """Something in a batch doesn't tell what belongs to its first items."""
+
+
+def _cut(value: Any, items: int, count: int) -> Any:
+    if isinstance(value, Mapping):
+        return with_values(value, {key: _cut(entry, items, count) for key, entry in value.items()})
+    if isinstance(value, (tuple, list)) and not isinstance(value, PackedSequence) and _is_nested(value):
+        return rebuilt(value, [_cut(entry, items, count) for entry in value])
+    if isinstance(value, (str, int, float, type(None))) or getattr(value, "ndim", None) == 0:
+        return value
+    if isinstance(value, (Tensor, np.ndarray)) or type(value) in (tuple, list):  # of strings or numbers
+        if len(value) != items:
+            raise _CannotCutError
+        return value[:count]
+    raise _CannotCutError
+
+
 class _CannotJoinError(Exception):
     """Two batches don't fit together."""
 
@@ -347,7 +366,7 @@ def _join(a: Any, b: Any) -> Any:
             raise _CannotJoinError
         return with_values(a, {key: _join(a[key], b[key]) for key in a})
     if isinstance(a, (tuple, list)):
-        if not any(isinstance(value, (Tensor, np.ndarray, Mapping, tuple, list)) for value in a):
+        if not _is_nested(a):
             return a + b  # strings or numbers, one per item
         if len(a) != len(b):
             raise _CannotJoinError
@@ -357,17 +376,16 @@ def _join(a: Any, b: Any) -> Any:
     return a
 
 
-def _tensor_like(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array in a form that torch can share: native byte order, writeable, no negative strides."""
-    native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
-    shareable = native.flags.writeable and all(stride >= 0 for stride in native.strides)
-    return native if shareable else native.copy()
+def _is_nested(values: Iterable[Any]) -> bool:
+    """Whether these are parts of a batch and not strings or numbers, one per item."""
+    return any(isinstance(value, (Tensor, np.ndarray, Mapping, tuple, list)) for value in values)
 
 
 def _feed(update: Callable[[bytes], None], value: Any) -> None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         value = move(value, "cpu")
     if isinstance(value, Tensor):
+        value = value.dequantize() if value.is_quantized else value
         flat = (torch.view_as_real(value) if value.is_complex() else value).detach().reshape(-1)
         update(f"{value.dtype}{tuple(value.shape)}".encode())
         bits = flat.contiguous().view(_INTEGER_VIEW[flat.element_size()])

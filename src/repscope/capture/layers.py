@@ -37,12 +37,13 @@ from fnmatch import fnmatchcase
 from math import prod
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 from torch.nn.parameter import is_lazy
 
 from repscope.capture.parts import PARTS, Tap, taps
 from repscope.capture.reduce import did_you_mean
 from repscope.capture.text import TextModel
-from repscope.errors import InputError
+from repscope.errors import CaptureError, InputError
 
 Pick = str | type[nn.Module] | nn.Module | Callable[[str, nn.Module], bool]
 Layers = Pick | Iterable[Pick] | None
@@ -111,6 +112,11 @@ class ModuleTable:
     def first_name(self, name: str) -> str:
         """The name that a module goes by, given any of its names."""
         return self.aliases.get(name, name)
+
+    @property
+    def scripted(self) -> frozenset[str]:
+        """The names of modules in TorchScript, which takes no hooks; what is inside of one is in TorchScript, too."""
+        return frozenset(name for name, module in self.modules.items() if isinstance(module, ScriptModule))
 
     def computes(self, name: str) -> bool:
         """Whether a module has a forward of its own; a ModuleList, say, only holds others."""
@@ -248,6 +254,7 @@ def role_of(name: str, table: ModuleTable) -> Role:
         return Role.ELEMENT
     is_matrix = any(is_lazy(weight) or weight.ndim >= 2 for weight in module.parameters())
     is_matrix |= any(buffer.ndim >= 2 and buffer.is_floating_point() for buffer in module.buffers())
+    is_matrix |= any(hasattr(module, packed) for packed in _PACKED)
     return Role.WEIGHTED if is_matrix else Role.ELEMENT
 
 
@@ -276,6 +283,8 @@ def declared_features_last(module: nn.Module) -> bool | None:
 
 
 _NO_FORWARD = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_PACKED = ("_packed_params", "_all_weight_values", "_packed_weight_ih")
+"""Where torch's quantised modules have their weights: no parameters, and sometimes in modules of their own."""
 _PASS_THROUGH = (nn.Identity, nn.Flatten, nn.Unflatten)
 _PASS_THROUGH_NAME = re.compile(r"Dropout|DropPath|StochasticDepth|DropBlock|Permute|Transpose|Rearrange|Reshape")
 _NORMALISATION_NAME = re.compile(r"Norm(\dd)?$")
@@ -284,9 +293,9 @@ _FEATURES_LAST_NAME = re.compile(r"Linear|Embedding|LayerNorm|RMSNorm|MultiheadA
 
 
 def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The submodules of a module, unwrapped, without the inner life of parametrised weights."""
+    """The submodules of a module, unwrapped, without the inner life of parametrised and of quantised weights."""
     for name, child in module._modules.items():  # named_children() leaves out a module's second name
-        if child is not None and name != "parametrizations":
+        if child is not None and name not in ("parametrizations", *_PACKED):
             yield name, unwrap(child)
 
 
@@ -331,6 +340,7 @@ def _select_by_name(pick: str, table: ModuleTable, wanted: Wanted) -> None:
             f"Capture: layers must name modules that compute something, got {pick!r}, which only holds others. "
             f"Select them with '{pick}.*'."
         )
+    _check_hooks(name, table)
     wanted.by_name.add(name)
 
 
@@ -341,8 +351,17 @@ def _select_module(pick: nn.Module, table: ModuleTable, wanted: Wanted) -> None:
             f"Capture: layers must hold modules of the model itself, got another {type(pick).__name__}. "
             "Select by name, so that the same selection fits several models."
         )
+    _check_hooks(name, table)
     wanted.add(name, None)
     wanted.by_name.add(name)
+
+
+def _check_hooks(name: str, table: ModuleTable) -> None:
+    if name in table.scripted:
+        raise CaptureError(
+            f"Capture: layers must name modules that take hooks, got {name!r} in TorchScript, inside which hooks do "
+            "not reach. Pass the Python module that it came from."
+        )
 
 
 def _select_where(pick: type[nn.Module] | Callable[[str, nn.Module], bool], table: ModuleTable, wanted: Wanted) -> None:

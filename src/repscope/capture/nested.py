@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
@@ -48,6 +49,13 @@ def with_values(like: Mapping[Any, Any], values: dict[Any, Any]) -> Mapping[Any,
             result[key] = value
         return result
     return values
+
+
+def tensor_of(array: np.ndarray[Any, Any]) -> Tensor:
+    """A numeric array as a tensor; of foreign byte order, read-only or with negative strides a copy."""
+    native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
+    shareable = native.flags.writeable and all(stride >= 0 for stride in native.strides)
+    return torch.from_numpy(native if shareable else native.copy())
 
 
 def _copy(value: Any) -> Any:

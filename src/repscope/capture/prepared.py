@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from repscope.capture.data import Batch, attention_mask, model_inputs
-from repscope.capture.nested import rebuilt, with_values
+from repscope.capture.nested import rebuilt, tensor_of, with_values
 from repscope.capture.reduce import TOKEN_LEVEL
 from repscope.capture.tokens import UNITS, BatchTokens, Text, Tokens
 from repscope.errors import CaptureError, InputError
@@ -235,5 +235,5 @@ def _content(batch: Batch, keywords: Mapping[str, Any]) -> Tensor | None:
 
 def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        value = torch.from_numpy(np.ascontiguousarray(value))
+        value = tensor_of(value)
     return value if isinstance(value, Tensor) and value.ndim else None

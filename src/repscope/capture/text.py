@@ -116,9 +116,17 @@ class TextModel(nn.Module):
                 )
 
 
-def is_text(batch: Any) -> bool:
+def _is_text(batch: Any) -> bool:
     """Whether a batch holds sentences."""
     return isinstance(batch, Sequence) and len(batch) > 0 and all(isinstance(item, str) for item in batch)
+
+
+def text_of(batch: Any) -> Sequence[str] | None:
+    """The sentences of a batch: all of it, or what stands first in a tuple or list (sentences, labels)."""
+    if _is_text(batch):
+        return batch  # type: ignore[no-any-return]
+    has_labels = isinstance(batch, (tuple, list)) and len(batch) > 0 and not isinstance(batch[0], str)
+    return batch[0] if has_labels and _is_text(batch[0]) else None
 
 
 def _longest(model: nn.Module, tokenizer: Any) -> int | None:

@@ -24,8 +24,11 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from repscope._rows import Rows
+from repscope.capture.activations import Shapes, input_of
 from repscope.capture.data import (
     Batch,
     accepted_keywords,
@@ -45,8 +48,8 @@ from repscope.capture.prepared import (
     with_positions,
 )
 from repscope.capture.reduce import Reduce, check_rule
-from repscope.capture.text import TextModel, is_text
-from repscope.capture.trace import LayerInfo, PlannedLayer, Trace, input_of
+from repscope.capture.text import TextModel, text_of
+from repscope.capture.trace import LayerInfo, PlannedLayer, Trace
 from repscope.errors import CaptureError, InputError
 
 Consumer = Callable[[str, Tensor], None]
@@ -99,6 +102,11 @@ class Capture:
         self.layers: tuple[LayerInfo, ...] = ()
         self.model = model
         self._root = unwrap(model)
+        if isinstance(self._root, ScriptModule):
+            raise CaptureError(
+                f"Capture: {name} must be a Python module, got one in TorchScript, inside which hooks do not reach. "
+                "Pass the Python module that it came from."
+            )
         self._table = ModuleTable.of(model)
         self._wanted = select(layers, self._table)
         self._reduce = check_rule(reduce, self._table.names)
@@ -144,13 +152,14 @@ class Capture:
         if isinstance(batch, Prepared):
             return batch
         items = _items(batch)
-        if is_text(batch):
+        sentences = text_of(batch)
+        if sentences is not None and (self._text is not None or self._forward is None or sentences is batch):
             if self._text is None:
                 raise InputError(
                     f"Capture: {self.name} must have a tokenizer to run on text, got a {type(self._root).__name__} by "
                     "itself. Pass TextModel(model, tokenizer), or hf:NAME_OR_DIR on the command line."
                 )
-            batch, text = self._text.tokenize(batch)
+            batch, text = self._text.tokenize(sentences)
             return Prepared(batch, items, tokens_of(batch, text))
         batch = with_positions(batch, self._root)
         return Prepared(batch, items, tokens_of(batch))
@@ -158,8 +167,9 @@ class Capture:
     def discover(self, batch: Batch | Prepared) -> tuple[LayerInfo, ...]:
         """Runs one forward pass to find the layers, their order of execution and how often each is called.
 
-        A dozen items of a batch of tensors are enough, if the model runs on so few. Modules that were asked for and
-        don't run, or whose output isn't one row of numbers per item, are left out with a warning.
+        A dozen items of a batch of tensors are enough, if the model runs on so few. Where an activation could have its
+        items on another axis, too, a pass over fewer items tells: it is the axis that shrinks. Modules that were asked
+        for and don't run, or whose output isn't one row of numbers per item, are left out with a warning.
 
         Returns:
             The layers in order of execution; ``layers`` and ``names`` hold them from now on.
@@ -179,7 +189,10 @@ class Capture:
         return self.layers
 
     def _planned_from_few(self, prepared: Prepared) -> Sequence[PlannedLayer] | None:
-        few = few_items(prepared.batch, _FEW_ITEMS)
+        # Other batches may hold lengths of sequences, and what these are in few items need not be so in all.
+        tensors = [prepared.batch] if isinstance(prepared.batch, Tensor) else prepared.batch
+        is_plain = type(tensors) in (tuple, list) and all(isinstance(x, Tensor) for x in tensors)
+        few = few_items(prepared.batch, _FEW_ITEMS) if is_plain else None
         if few is None:
             return None
         try:
@@ -188,15 +201,39 @@ class Capture:
             return None
 
     def _planned(self, prepared: Prepared) -> Sequence[PlannedLayer]:
-        trace = Trace(self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens)
-        # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
-        with self._observed(), torch.inference_mode(False), torch.no_grad(), ExitStack() as hooks:
-            for name, module in self._table.modules.items():
-                before, after = trace.hooks(name)
-                hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
-            self._call(prepared.batch)
+        trace = self._traced(prepared)
+        if trace.is_ambiguous and (fewer := self._shapes_of_fewer(prepared)) is not None:
+            trace = self._traced(prepared, fewer)
         return trace.plan()
+
+    def _shapes_of_fewer(self, prepared: Prepared) -> Shapes | None:
+        """The shapes of the activations for fewer items; None where the batch or the model refuses."""
+        assert prepared.items is not None
+        few = few_items(prepared.batch, min(_FEW_ITEMS, prepared.items - 1))
+        if few is None:
+            return None
+        try:
+            return self._traced(self.prepare(few)).shapes
+        except Exception:  # as above
+            return None
+
+    def _traced(self, prepared: Prepared, fewer: Shapes | None = None) -> Trace:
+        trace = Trace(
+            self._table, self._wanted, self._reduce, items=prepared.items, tokens=prepared.tokens, fewer=fewer
+        )
+        scripted = self._table.scripted
+        # Tensors tell that they were changed in place, which the trace looks at, only outside inference mode.
+        with ExitStack() as stack:
+            for context in (self._observed(), torch.inference_mode(False), torch.no_grad(), _as_before(self._root)):
+                stack.enter_context(context)
+            for name, module in self._table.modules.items():
+                if name in scripted:
+                    continue
+                before, after = trace.hooks(name)
+                stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(after, with_kwargs=True).remove)
+            self._call(prepared.batch)
+        return trace
 
     def run(self, batch: Batch | Prepared, consume: Consumer) -> None:
         """Runs one forward pass and hands every layer's representation of the batch to ``consume``.
@@ -311,7 +348,8 @@ def representations(
 @contextmanager
 def _observing(model: nn.Module) -> Iterator[None]:
     """Puts a model in the state for watching it, and everything back at the end, also after an exception."""
-    flags = [(module, module.training) for module in model.modules()]
+    # Of TorchScript that is frozen nothing can be set.
+    flags = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -327,6 +365,30 @@ def _observing(model: nn.Module) -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fast_path)
             for module, training in flags:
                 module.training = training
+
+
+@contextmanager
+def _as_before(model: nn.Module) -> Iterator[None]:
+    """Puts back what a forward pass changes in the attributes and buffers of the modules, such as a hidden state.
+
+    Attributes get back their objects, and of these tensors their content; parameters are no concern of this.
+    """
+    # Lazy modules become other ones on their first call, and are to stay so.
+    modules = [m for m in model.modules() if not isinstance(m, (ScriptModule, LazyModuleMixin))]
+    places: list[dict[str, Any]] = [place for m in modules for place in (vars(m), m._buffers)]
+    before = [dict(place) for place in places]
+    tensors = [x for attributes in before for x in attributes.values() if isinstance(x, Tensor)]
+    written = {id(x): (x, x._version, x.clone()) for x in tensors if not (x.is_inference() or x.requires_grad)}
+    try:
+        yield
+    finally:
+        for place, attributes in zip(places, before, strict=True):
+            for key in place.keys() - attributes.keys():
+                del place[key]
+            place.update(attributes)
+        for x, version, content in written.values():
+            if x._version != version:
+                x.copy_(content)
 
 
 def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype | None]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from repscope.capture.activations import Layout, Shapes, activation_of, head_of, input_of
 from repscope.capture.layers import (
     Call,
     ModuleTable,
     Role,
     Wanted,
-    declared_features_last,
     default_layers,
     is_leaf,
     is_spread,
@@ -135,7 +135,7 @@ class Recipe:
             )
         by_item = x.detach().movedim(self.item_axis, 0)
         if self.tap is not None and self.tap.head is not None:
-            by_item = _head(by_item, self.tap.head, self.tap.heads, layer)
+            by_item = head_of(by_item, self.tap.head, self.tap.heads, layer)
         of_layer = tokens.target if self.target else tokens.source
         return reduce_activation(by_item, self.how, tokens=of_layer, features_last=self.features_last, layer=layer)
 
@@ -149,11 +149,23 @@ class Trace:
         reduce: the rule for making matrices.
         items: the number of items in the traced batch, None if it doesn't say.
         tokens: its tokens.
+        fewer: what is known from a pass over fewer items.
+
+    Attributes:
+        shapes: those of the activations.
     """
 
     def __init__(
-        self, table: ModuleTable, wanted: Wanted | None, reduce: Reduce, *, items: int | None, tokens: BatchTokens
+        self,
+        table: ModuleTable,
+        wanted: Wanted | None,
+        reduce: Reduce,
+        *,
+        items: int | None,
+        tokens: BatchTokens,
+        fewer: Shapes | None = None,
     ) -> None:
+        self.shapes, self._fewer = Shapes(items), fewer
         self._table, self._wanted, self._reduce = table, wanted, reduce
         self._items, self._tokens = items, tokens
         self._in_target = False  # an encoder-decoder has come to its decoder
@@ -164,7 +176,7 @@ class Trace:
         self._calls: list[Call] = []
         self._described: dict[Call, LayerInfo | Exception] = {}
         self._recipes: dict[Call, Recipe] = {}
-        self._layout = _Layout()
+        self._layout = Layout()
         self._items_second = any(getattr(m, "batch_first", True) is False for m in table.modules.values())
         # The output of the module that returned last, its version (counts changes in place) and its number.
         self._last: tuple[Tensor | None, int] = (None, 0)
@@ -191,6 +203,11 @@ class Trace:
 
         return before, after
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a pass over fewer items could tell more of where the items are."""
+        return self.shapes.are_ambiguous
+
     def plan(self) -> list[PlannedLayer]:
         """The layers to record, in order of execution.
 
@@ -212,7 +229,7 @@ class Trace:
 
     def _note(self, name: str, module: nn.Module, x: Tensor | None) -> None:
         role = role_of(name, self._table)
-        item_axis = None if x is None else self._item_axis(module, x)
+        item_axis = None if x is None else self._item_axis(module, x, (name, self._counts[name], False))
         features_last = x is not None and self._layout.features_last(module, role, x)
         pools_all = role is Role.ELEMENT and "Pool" in type(module).__name__ and self._was_spread
         call = Call(
@@ -237,7 +254,7 @@ class Trace:
     def _note_input(self, tap: Tap, module: nn.Module, x: Tensor | None) -> None:
         if tap.first and self._tap_counts[tap.layer]:
             return
-        item_axis = None if x is None else self._item_axis(module, x)
+        item_axis = None if x is None else self._item_axis(module, x, (tap.layer, self._tap_counts[tap.layer], True))
         call = Call(
             name=tap.layer,
             index=self._tap_counts[tap.layer],
@@ -271,7 +288,8 @@ class Trace:
 
     def _describe(self, call: Call, module: nn.Module, x: Tensor, recipe: Recipe) -> LayerInfo:
         is_square = x.ndim == 3 and x.shape[0] == x.shape[1] == self._items
-        if is_square and self._items_second and not hasattr(module, "batch_first"):
+        is_open = is_square and self._axes((call.name, call.index, call in self._tapped)) is None
+        if is_open and self._items_second and not hasattr(module, "batch_first"):
             raise CaptureError(
                 f"Capture: batch must tell items from tokens at layer '{call.name}', got {self._items} of both in a "
                 "model that has modules with batch_first=False. Use another batch size."
@@ -296,16 +314,23 @@ class Trace:
     def _is_wanted(self, call: Call) -> bool:
         return call in self._tapped or (self._wanted is not None and self._wanted.has(call.name, call.index))
 
-    def _item_axis(self, module: nn.Module, x: Tensor) -> int | None:
+    def _item_axis(self, module: nn.Module, x: Tensor, call: tuple[str, int, bool]) -> int | None:
         """The axis of the items; None if there is none with a row or more for each item."""
+        self.shapes.by_call[call] = tuple(x.shape)
         if x.ndim == 3 and getattr(module, "batch_first", True) is False:
             return 1
+        axes = self._axes(call)
+        if axes is not None and len(axes) < 2:
+            return axes[0] if axes else None
         if self._items is None or x.shape[0] == self._items:
             return 0
-        has_rows = x.shape[0] % self._items == 0
-        if x.ndim == 3 and x.shape[1] == self._items and (self._items_second or not has_rows):
+        if x.ndim == 3 and x.shape[1] == self._items:
             return 1
-        return 0 if has_rows else None
+        return 0 if x.shape[0] % self._items == 0 else None
+
+    def _axes(self, call: tuple[str, int, bool]) -> list[int] | None:
+        """The axes that grow with the items; None where nothing tells."""
+        return None if self._fewer is None else self.shapes.axes_of_items(call, self._fewer)
 
     def _is_usable(self, rows: int) -> bool:
         # By default one row per item, so that all layers have the same examples. Others, such as windows of attention
@@ -337,6 +362,7 @@ class Trace:
         else:
             # Of modules that stand for one layer, such as the blocks for the embeddings, one is enough.
             expected = [*self._wanted.calls, *dict.fromkeys(tap.layer for tap in self._wanted.taps)]
+        expected = self._without_scripted(expected)
         silent = [name for name in expected if not ran[name]]
         if silent and len(silent) < len(expected):
             _warn(f"these modules were not called in the forward pass and are left out: {_listed(silent)}.")
@@ -346,6 +372,24 @@ class Trace:
                     f"Capture: layers must name calls that happen, got '{name}#{max(calls)}', but '{name}' is called "
                     f"{self._counts[name]} time(s), counted from #0."
                 )
+
+    def _without_scripted(self, expected: list[str]) -> list[str]:
+        """Says which layers are in TorchScript; an error where all of them are."""
+        scripted = self._table.scripted
+        outermost = [name for name in scripted if name.rpartition(".")[0] not in scripted]
+        lost = [module for module in self._table.modules if module in outermost and _has_any(module, expected)]
+        others = [name for name in expected if name not in scripted]
+        if lost and not others:
+            raise CaptureError(
+                f"Capture: layers must be modules that take hooks, got only such in TorchScript, inside which hooks do "
+                f"not reach: {_listed(lost)}. Pass the Python modules that they came from."
+            )
+        if lost:
+            _warn(
+                f"hooks do not reach inside TorchScript, so these modules and what is in them are left out: "
+                f"{_listed(lost)}. Pass the Python modules that they came from."
+            )
+        return others
 
     def _usable(self, chosen: list[Call]) -> list[Call]:
         """The calls with an activation; leaves out others with a warning, or an error for layers named one by one."""
@@ -365,68 +409,9 @@ class Trace:
         return usable
 
 
-class _Layout:
-    """Follows where the features are in activations with 3 or more axes; see :mod:`repscope.capture.reduce`."""
-
-    def __init__(self) -> None:
-        self._last: bool | None = None  # whether the features came last, in the last layer that said so
-        self._width = 0
-
-    def features_last(self, module: nn.Module, role: Role, x: Tensor) -> bool:
-        """Whether the features of an activation are its last axis."""
-        if x.ndim < 3:
-            return True
-        declares = role in (Role.WEIGHTED, Role.ELEMENT)
-        declared = declared_features_last(module) if declares else None
-        if declared is not None:
-            self._last, self._width = declared, x.shape[-1 if declared else 1]
-            return declared
-        # An activation function, a permutation or a block: the features are where the width is found again.
-        second, last = x.shape[1] == self._width, x.shape[-1] == self._width
-        if self._last is not None and (second or last):
-            return self._last if second and last else last
-        return x.ndim == 3
-
-
-def activation_of(output: Any) -> Tensor | None:
-    """The activation in what a module returned: its first floating-point tensor with an axis of items.
-
-    Tuples, lists, mappings and dataclasses are searched in their order and in depth; of outputs that have a
-    ``last_hidden_state`` or ``logits`` (the ModelOutputs of Hugging Face) these come first. None if there is none.
-    """
-    if isinstance(output, Tensor):
-        is_matrix_like = output.is_floating_point() and output.ndim > 0
-        return output if is_matrix_like and not (output.is_nested or output.is_sparse) else None
-    named: dict[Any, Any]
-    if isinstance(output, Mapping):
-        named = dict(output)
-    elif is_dataclass(output) and not isinstance(output, type):
-        named = {field.name: getattr(output, field.name) for field in fields(output)}
-    elif isinstance(output, (tuple, list)):
-        named = dict(enumerate(output))
-    else:
-        return None
-    order = dict.fromkeys([key for key in ("last_hidden_state", "logits") if key in named] + list(named))
-    found = (activation_of(named[key]) for key in order)
-    return next((tensor for tensor in found if tensor is not None), None)
-
-
-def input_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The activation that a module is called on: its first floating-point tensor, ``hidden_states`` before others."""
-    hidden = kwargs.get("hidden_states")
-    return activation_of(args) if hidden is None else activation_of(hidden)
-
-
-def _head(x: Tensor, head: int, heads: int, layer: str) -> Tensor:
-    """One of the heads that lie side by side in the last axis."""
-    width = x.shape[-1]
-    if width % heads:
-        raise CaptureError(
-            f"Capture: layer '{layer}' must be one of {heads} heads of one width, got {width} features in all. "
-            "Name the projection's module instead."
-        )
-    size = width // heads
-    return x[..., head * size : (head + 1) * size]
+def _has_any(module: str, names: list[str]) -> bool:
+    """Whether one of these modules is this one or inside of it."""
+    return any(f"{name}.".startswith(f"{module}.") for name in names)
 
 
 def _version(x: Tensor | None) -> int:

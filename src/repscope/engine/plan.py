@@ -255,9 +255,10 @@ class _Work:
             return Plan("all", "memory", 1, 1, tile, tile, gram_flops, peak, reason, sampled)
         if in_memory:
             _check_budget(peak, self.memory, f"one tile of {tile} × {tile} examples and {self.layers} layers")
-        return self._passes(gram_flops, kept, repeatable=repeatable)
+        return self._passes(gram_flops, kept, peak, repeatable=repeatable)
 
-    def _passes(self, flops: float, kept: float, *, repeatable: bool) -> Plan:
+    def _passes(self, flops: float, kept: float, in_one: float, *, repeatable: bool) -> Plan:
+        """Several passes; ``in_one`` is the memory that one would need."""
         b, one = self.batch, self.features(self.batch)
         rows = min(max(b, HELD_TILE_ROWS), self.n)
         if self.vectors + 2 * one + self.tiles(rows, rows) > self.memory:
@@ -267,10 +268,11 @@ class _Work:
         needed = max(fixed + one, self.sample(sampled))
         _check_budget(needed, self.memory, f"one tile of {b} × {b} examples and {self.layers} layers")
         if not repeatable:
+            with_work = f", {_gib(in_one)} with what is computed from them," if kept <= self.memory else ""
             raise InputError(
-                f"compare: the activations take {_gib(kept)} and must fit memory={_gib(self.memory)}, because the data "
-                "can be gone through only once (a generator). Pass a DataLoader or arrays, raise memory=, or use "
-                "pairs='batch'."
+                f"compare: the activations take {_gib(kept)}{with_work} and must fit memory={_gib(self.memory)}, "
+                "because the data can be gone through only once (a generator). Pass a DataLoader or arrays, raise "
+                "memory=, or use pairs='batch'."
             )
         batches = math.ceil(self.n / b)
         held = min(max(1, int((self.memory - fixed) // one)), batches)
