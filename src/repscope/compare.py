@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
+from repscope.measures._messages import is_whole
 from repscope.measures.catalog import configure
 from repscope.measures.kernels import KernelLike
 from repscope.measures.measure import ConfiguredMeasure
@@ -274,7 +275,7 @@ def _settle(
         )
     if pairs not in ("auto", "all", "batch"):
         raise InputError(f"compare: pairs must be 'auto', 'all' or 'batch', got {pairs!r}.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole(batch_size) or batch_size < 1:
         raise InputError(f"compare: batch_size must be a positive whole number, got {batch_size!r}.")
     settled = check_intervals("compare", intervals)
     if replicates and settled is False:

@@ -251,6 +251,11 @@ def _labels(function: str, xp: Namespace, labels: Array, like: Array) -> Array:
 def _as_matrix(function: str, argument: str, z: Array) -> tuple[Array, bool]:
     """Classes (n,) as a column, scores as they are; and whether they are scores."""
     if getattr(z, "ndim", None) != 1:
+        if getattr(z, "ndim", None) == 2 and z.shape[1] == 1:
+            raise InputError(
+                f"{function}: {argument} must be classes (n,) or scores (n, C) of two classes or more, got shape "
+                f"{tuple(z.shape)}. Flatten a column of classes to (n,)."
+            )
         return z, True
     xp = array_api_compat.array_namespace(z)
     if not xp.isdtype(z.dtype, ("integral", "bool")):

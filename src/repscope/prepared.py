@@ -14,6 +14,7 @@ from repscope.assembly import about, check_count
 from repscope.engine.accumulate import Matrix
 from repscope.engine.stream import ArraySource
 from repscope.measures._decomposition import Decomposition, decompose
+from repscope.measures._messages import preparing
 from repscope.measures.measure import ConfiguredMeasure
 
 
@@ -37,7 +38,7 @@ class PreparedLayers:
         key = measure.preparation
         for i in track(needed, f"Preparing {measure.id}", total=len(needed), show=self.progress):
             if (key, i) not in self._states:
-                with about(source.names[i]):
+                with about(source.names[i]), preparing("compare", source.names[i]):
                     self._states[key, i] = self._prepare(measure, source, i)
         return {i: self._states[key, i] for i in needed}
 

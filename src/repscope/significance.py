@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
+from repscope.measures._messages import is_real, is_whole
 
 _FEWEST = 19
 """Permutations that can give a p-value of 0.05."""
@@ -137,7 +138,7 @@ class PermutationTest:
         from repscope.inference.permutation import order_statistic
 
         scores = null if self.complete else np.concatenate([values[None], null])
-        if not 1 / len(scores) <= alpha < 1:
+        if not is_real(alpha) or not 1 / len(scores) <= alpha < 1:
             raise InputError(
                 f"PermutationTest.{method}: alpha must be from {1 / len(scores):.3g} (one of {len(scores)} scores) to "
                 f"1, got {alpha}. Draw more permutations, or choose a larger alpha."
@@ -184,7 +185,7 @@ def permutation_test(
     """
     from repscope.compare import _settle
 
-    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < _FEWEST:
+    if not is_whole(permutations) or permutations < _FEWEST:
         raise InputError(
             f"permutation_test: permutations must be a whole number from {_FEWEST} on, got {permutations!r}. Fewer "
             "cannot give a p value of 0.05; 1000 are usual."

@@ -113,7 +113,13 @@ def split(
         )
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise InputError(f"{function}: groups must hold a label for each example, got NaN or infinity.")
-    kinds, places = np.unique(labels, return_inverse=True)
+    try:
+        kinds, places = np.unique(labels, return_inverse=True)
+    except TypeError:  # labels of several types have no order
+        names = sorted({type(label).__name__ for label in labels})
+        raise InputError(
+            f"{function}: groups must hold labels of one type, got {' and '.join(names)}. Give whole numbers or names."
+        ) from None
     rows = {str(kind): np.flatnonzero(places == number) for number, kind in enumerate(kinds)}
     small = {name: len(found) for name, found in rows.items() if len(found) < least}
     if len(small) == len(rows):

@@ -220,7 +220,7 @@ def test_the_cosine_of_an_example_of_zeros_is_refused() -> None:
     layers["layer1"][7] = 0
     with pytest.raises(InputError, match=r"Cosine: every example must be non-zero, got zeros in layer 'layer1'"):
         compare(layers, kernel="cosine")
-    with pytest.raises(InputError, match=r"Cosine: every row of x must be non-zero"):
+    with pytest.raises(InputError, match=r"Cosine: every row must be non-zero"):
         compare(layers, kernel="cosine", pairs="batch")
 
 

@@ -60,7 +60,7 @@ def test_a_mean_of_zero_points_nowhere():
     for a, b, side in ((x, x + 1, "x"), (x + 1, x, "y")):
         with pytest.warns(DegenerateInputWarning, match=f"concentricity_difference: the mean of {side} is zero"):
             assert np.isnan(repscope.concentricity_difference(a, b))
-    with pytest.raises(InputError, match="every row of x must be non-zero, got zeros in row 0"):
+    with pytest.raises(InputError, match="every row must be non-zero, got zeros in row 0"):
         repscope.concentricity_difference(np.zeros((3, 2)), pair(3, 2, 1)[0])
 
 

@@ -132,8 +132,12 @@ def test_fewer_examples_than_neighbours(measure):
 def test_a_row_of_zeros_has_no_direction(measure):
     x, y = pair(30, 4, 6)
     x[7] = 0
-    with pytest.raises(repscope.InputError, match="every row of x must be non-zero, got zeros in row 7"):
-        measure(x, y)
+    for one, other, side in ((x, y, "x"), (y, x, "y")):
+        expected = f"^{measure.__name__}: {side}: Cosine: every row must be non-zero, got zeros in row 7"
+        with pytest.raises(repscope.InputError, match=expected):
+            measure(one, other)
+    with pytest.raises(repscope.InputError, match=r"^compare: dead: Cosine: every row must be non-zero"):
+        repscope.compare({"dead": x}, {"other": y}, measure=measure.__name__)
 
 
 def test_an_example_that_coincides_with_its_neighbours():

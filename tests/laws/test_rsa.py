@@ -123,7 +123,7 @@ def test_examples_without_a_direction():
     x, y = pair(30, 4, 6)
     for value, rdm, words in (
         (2.0, "correlation", "features of every example must differ .* got equal ones in row 3"),
-        (0.0, "cosine", "every row of x must be non-zero, got zeros in row 3"),
+        (0.0, "cosine", "rsa: x: Cosine: every row must be non-zero, got zeros in row 3"),
     ):
         bad = x.copy()
         bad[3] = value

@@ -121,6 +121,15 @@ class TestEveryFunction:
             "got numpy.ma.MaskedArray",
         )
 
+    @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+    def test_matrices_of_numpy(self, name):
+        refuses(lambda: FUNCTIONS[name](np.matrix(X), Y), f"{name}: x must be an array", "got numpy.matrix")
+
+    def test_sparse_tensors(self, name):
+        torch = pytest.importorskip("torch")
+        dense = torch.tensor(X)
+        refuses(lambda: FUNCTIONS[name](dense, dense.to_sparse()), f"{name}: y must be an array", "got torch.Tensor")
+
     def test_mixed_libraries(self, name):
         torch = pytest.importorskip("torch")
         refuses(
@@ -265,7 +274,8 @@ def test_a_row_of_zeros_has_no_cosine():
     x[5] = 0.0
     refuses(
         lambda: repscope.cka(x, Y, kernel="cosine"),
-        "Cosine: every row of x must be non-zero, got zeros in row 5. Leave that example out, or use another kernel.",
+        "Cosine: every row must be non-zero, got zeros in row 5. Leave that example out,",
+        "or use another kernel or metric.",
     )
     refuses(lambda: Cosine().gram(x), "got zeros in row 5")
 
@@ -324,3 +334,62 @@ def test_finite_features_whose_sum_overflows_are_finite():
     from repscope.measures._arrays import check_representation
 
     assert check_representation("cka", large) is large
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: repscope.svcca(X, Y, variance=None), "svcca: variance must be a share in (0, 1], got None."),
+        (
+            lambda: repscope.gulp(X, Y, regularization="a"),
+            "gulp: regularization must be finite and not negative, got 'a'.",
+        ),
+        (
+            lambda: repscope.canonical_ridge(X, Y, kappa_x=None, kappa_y=0.0),
+            "canonical_ridge: kappa_x must not be negative, got None.",
+        ),
+        (
+            lambda: repscope.linear_regression(X, Y, regularization="x"),
+            "linear_regression: regularization must be finite",
+        ),
+        (lambda: RBF("a"), "RBF: fraction must be positive and finite, got 'a'."),
+        (lambda: RBF(sigma="a"), "RBF: sigma must be positive and finite, got 'a'."),
+        (lambda: repscope.Polynomial("2"), "Polynomial: degree must be a whole number from 2, got '2'."),
+        (
+            lambda: repscope.Polynomial(2, constant=None),
+            "Polynomial: constant must be finite and not negative, got None.",
+        ),
+        (lambda: repscope.Polynomial(2, gamma="a"), "Polynomial: gamma must be positive and finite, got 'a'."),
+        (
+            lambda: repscope.compare_within({"x": X}, {"y": Y}, groups=np.array([0, "a"] * 15, dtype=object)),
+            "groups must hold labels of one type, got int and str. Give whole numbers or names.",
+        ),
+        (
+            lambda: repscope.permutation_test({"x": X}, {"y": Y}, permutations=19).calibrated("a"),
+            "PermutationTest.calibrated: alpha must be from 0.05 (one of 20 scores) to 1, got a.",
+        ),
+        (
+            lambda: repscope.disagreement(np.array([0, 1, 1])[:, None], np.array([0, 1, 1])),
+            "disagreement: x must be classes (n,) or scores (n, C) of two classes or more, got shape (3, 1). Flatten",
+        ),
+    ],
+    ids=range(12),
+)
+def test_options_of_a_wrong_type(call, words):
+    refuses(call, words)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert repscope.mutual_knn(X, Y, k=np.int64(5)) == repscope.mutual_knn(X, Y, k=5)
+    assert repscope.soft_matching(X, Y, mass=np.float32(0.5)) == repscope.soft_matching(X, Y, mass=0.5)
+    assert repscope.linear_regression(X, Y, folds=np.int32(5)) == repscope.linear_regression(X, Y, folds=5)
+    result = repscope.permutation_test({"x": X}, {"y": Y}, permutations=np.int64(19))
+    assert result.calibrated(np.float64(0.1)).shape == (1, 1)
+    refuses(lambda: repscope.mutual_knn(X, Y, k=np.float64(5)), "k must be a whole number from 1, got np.float64(5.0)")
+
+
+def test_what_numpy_counts_with_can_be_saved(tmp_path):
+    result = repscope.compare({"x": X}, {"y": Y}, measure="mutual_knn", k=np.int64(5))
+    path = tmp_path / "result.npz"
+    result.save(path)
+    assert repscope.load(path).conventions["k"] == "5"

@@ -86,7 +86,10 @@ def check_representation(function: str, x: Array, argument: str = "x", *, minimu
 
 def _namespace(function: str, argument: str, x: Array) -> Namespace:
     try:
-        if isinstance(x, np.ma.MaskedArray):  # products of matrices would read what lies under the mask
+        # Products of matrices would read what lies under a mask; a numpy.matrix multiplies and keeps its shape in ways
+        # of its own; sparse tensors lack most operations.
+        sparse = array_api_compat.is_torch_array(x) and str(x.layout) != "torch.strided"
+        if isinstance(x, np.ma.MaskedArray | np.matrix) or sparse:
             raise TypeError
         return array_api_compat.array_namespace(x)
     except TypeError:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, TypeGuard, TypeVar
 
 from repscope._words import did_you_mean as did_you_mean
 from repscope.errors import InputError, RepscopeWarning
+
+_State = TypeVar("_State")
 
 
 def check_choice(function: str, argument: str, value: object, known: Collection[str], *, other: str = "") -> None:
@@ -24,6 +29,33 @@ def check_choice(function: str, argument: str, value: object, known: Collection[
         return
     words = ", ".join(repr(word) for word in known) + (f" {other}" if other else "")
     raise InputError(f"{function}: {argument} must be one of {words}, got {value!r}.{did_you_mean(value, known)}")
+
+
+@contextmanager
+def preparing(function: str, argument: str) -> Iterator[None]:
+    """Say of an argument that is refused inside, where it has no name, which it is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{function}: {argument}: {str(error).removeprefix(f'{function}: ')}") from None
+
+
+def prepare_both(function: str, prepare: Callable[[Any], _State], x: Any, y: Any) -> tuple[_State, _State]:
+    """Both representations, prepared; where one is refused, the error says which."""
+    with preparing(function, "x"):
+        state = prepare(x)
+    with preparing(function, "y"):
+        return state, prepare(y)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, Python's or numpy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that has an order, Python's or numpy's; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def warn(message: str, category: type[RepscopeWarning]) -> None:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from repscope.errors import InputError
 from repscope.measures import _declared as declared
 from repscope.measures import (
@@ -364,7 +366,8 @@ def configure(measure: str | ConfiguredMeasure, **options: Any) -> ConfiguredMea
         raise InputError(
             f"{row.id}: options must be among {known}, got {unknown[0]!r}.{did_you_mean(unknown[0], row.options)}"
         )
-    configured = ConfiguredMeasure(row, {**row.options, **options})
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+    configured = ConfiguredMeasure(row, {**row.options, **plain})
     row.facts(configured.options)  # refuses a wrong option now, not after all activations are captured
     return configured
 

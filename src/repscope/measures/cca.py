@@ -21,7 +21,7 @@ from repscope.measures._arrays import (
     frobenius_squared,
 )
 from repscope.measures._decomposition import Decomposition, decompose, nothing_left, overlap
-from repscope.measures._messages import check_choice, warn
+from repscope.measures._messages import check_choice, is_real, warn
 
 Summary: TypeAlias = Literal["r2", "mean"]
 
@@ -341,13 +341,13 @@ def check_summary(function: str, summary: str) -> None:
 
 def check_variance(variance: float) -> None:
     """Refuse a share of variance outside (0, 1]."""
-    if not 0 < variance <= 1:
-        raise InputError(f"svcca: variance must be a share in (0, 1], got {variance}. Use 0.99, for example.")
+    if not is_real(variance) or not 0 < variance <= 1:
+        raise InputError(f"svcca: variance must be a share in (0, 1], got {variance!r}. Use 0.99, for example.")
 
 
 def check_ridge(kappa_x: float, kappa_y: float, normalizer: str) -> None:
     """Refuse a negative ridge and an unknown normaliser."""
     for name, kappa in (("kappa_x", kappa_x), ("kappa_y", kappa_y)):
-        if not kappa >= 0:
-            raise InputError(f"canonical_ridge: {name} must not be negative, got {kappa}. Use 0 for plain CCA.")
+        if not is_real(kappa) or not kappa >= 0:
+            raise InputError(f"canonical_ridge: {name} must not be negative, got {kappa!r}. Use 0 for plain CCA.")
     check_choice("canonical_ridge", "normalizer", normalizer, ("matched", "truncated", "full"))

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any, Literal, TypeAlias
 
 from repscope.errors import InputError
-from repscope.measures._messages import check_choice
+from repscope.measures._messages import check_choice, is_whole
 from repscope.measures._neighbor_rows import UNPAIRED_ROWS
 from repscope.measures.catalog import CATALOG, configure
 from repscope.measures.measure import Chance, ConfiguredMeasure, Facts, Invariance, Measure
@@ -110,7 +110,7 @@ def recommend(invariance: WantedInvariance, examples: int, width: int, *, metric
     """
     check_choice("recommend", "invariance", invariance, INVARIANCES)
     for name, value, least in (("examples", examples, 2), ("width", width, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if not is_whole(value) or value < least:
             raise InputError(f"recommend: {name} must be a whole number from {least}, got {value!r}.")
     suggestions, excluded = [], {}
     for row in CATALOG.values():

@@ -22,7 +22,7 @@ from repscope.measures._arrays import (
     squared_lengths,
     widest_float,
 )
-from repscope.measures._messages import check_choice
+from repscope.measures._messages import check_choice, is_whole
 from repscope.measures.kernels import without_diagonal
 
 Noise: TypeAlias = Literal["shrunk", "diagonal", "identity"]
@@ -32,7 +32,7 @@ NOISES = ("shrunk", "diagonal", "identity")
 
 def check_repeats(function: str, repeats: object, *, least: int = 1, reason: str = "") -> None:
     """Refuse what is no number of repeats, or too few."""
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < least:
+    if not is_whole(repeats) or repeats < least:
         raise InputError(
             f"{function}: repeats must be a whole number from {least}{reason}, got {repeats!r}. It is how often each "
             "example was shown; its rows follow each other."

@@ -14,15 +14,16 @@ import array_api_compat
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, check_pair
 from repscope.measures._decomposition import Decomposition, decompose, nothing_left, overlap
+from repscope.measures._messages import is_real
 from repscope.measures.cca import warn_if_forced
 from repscope.measures.regression import hat_weights
 
 
 def check_regularization(regularization: float) -> None:
     """Refuse a negative or infinite ridge."""
-    if not 0 <= regularization < math.inf:
+    if not is_real(regularization) or not 0 <= regularization < math.inf:
         raise InputError(
-            f"gulp: regularization must be finite and not negative, got {regularization}. Use 0.01, for example."
+            f"gulp: regularization must be finite and not negative, got {regularization!r}. Use 0.01, for example."
         )
 
 

@@ -26,7 +26,7 @@ from repscope.measures._arrays import (
     number,
     widest_float,
 )
-from repscope.measures._messages import check_choice, warn
+from repscope.measures._messages import check_choice, is_real, warn
 
 Estimator: TypeAlias = Literal["unbiased", "biased"]
 
@@ -85,13 +85,13 @@ class _Radial(Kernel):
 
     def __post_init__(self) -> None:
         title = type(self).__name__
-        if not 0 < self.fraction < math.inf:
+        if not is_real(self.fraction) or not 0 < self.fraction < math.inf:
             raise InputError(
-                f"{title}: fraction must be positive and finite, got {self.fraction}. Use 0.4, for example."
+                f"{title}: fraction must be positive and finite, got {self.fraction!r}. Use 0.4, for example."
             )
-        if self.sigma is not None and not 0 < self.sigma < math.inf:
+        if self.sigma is not None and (not is_real(self.sigma) or not 0 < self.sigma < math.inf):
             raise InputError(
-                f"{title}: sigma must be positive and finite, got {self.sigma}. Leave it out for the median rule."
+                f"{title}: sigma must be positive and finite, got {self.sigma!r}. Leave it out for the median rule."
             )
         check_choice(title, "median", self.median, ("all", "off-diagonal"))
 
@@ -210,16 +210,18 @@ class Polynomial(Kernel):
     scale_invariant = False
 
     def __post_init__(self) -> None:
-        if not (self.degree >= 2 and self.degree % 1 == 0):
+        if not (is_real(self.degree) and self.degree >= 2 and self.degree % 1 == 0):
             raise InputError(
-                f"Polynomial: degree must be a whole number from 2, got {self.degree}. Degree 1 is the linear kernel."
+                f"Polynomial: degree must be a whole number from 2, got {self.degree!r}. Degree 1 is the linear kernel."
             )
-        if not 0 <= self.constant < math.inf:
+        if not is_real(self.constant) or not 0 <= self.constant < math.inf:
             raise InputError(
-                f"Polynomial: constant must be finite and not negative, got {self.constant}. Use 1, for example."
+                f"Polynomial: constant must be finite and not negative, got {self.constant!r}. Use 1, for example."
             )
-        if self.gamma is not None and not 0 < self.gamma < math.inf:
-            raise InputError(f"Polynomial: gamma must be positive and finite, got {self.gamma}. Leave it out for 1/p.")
+        if self.gamma is not None and (not is_real(self.gamma) or not 0 < self.gamma < math.inf):
+            raise InputError(
+                f"Polynomial: gamma must be positive and finite, got {self.gamma!r}. Leave it out for 1/p."
+            )
 
     def gram(self, x: Array) -> Array:
         """Gram matrix (n, n), computed in the widest float: nothing is centred before the power is taken."""
@@ -254,8 +256,8 @@ class Cosine(Kernel):
         if bool(xp.any(lengths == 0)):
             row = int(xp.argmin(lengths[:, 0]))
             raise InputError(
-                f"Cosine: every row of x must be non-zero, got zeros in row {row}. "
-                "Leave that example out, or use another kernel."
+                f"Cosine: every row must be non-zero, got zeros in row {row}. "
+                "Leave that example out, or use another kernel or metric."
             )
         return x / lengths
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import array_api_compat
 
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace, check_pair, number, undefined, widest_float
+from repscope.measures._messages import prepare_both
 from repscope.measures.kernels import without_diagonal
 from repscope.measures.neighbors import (
     Neighborhoods,
@@ -150,7 +152,7 @@ def cknna(x: Array, y: Array, *, k: int = 10) -> Array:
         True
     """
     x, y = check_pair("cknna", x, y, minimum_examples=check_cknna({"k": k}))
-    return score_cknna(prepare_cknna(x, k=k), prepare_cknna(y, k=k))
+    return score_cknna(*prepare_both("cknna", partial(prepare_cknna, k=k), x, y))
 
 
 def cycle_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
@@ -188,4 +190,4 @@ def cycle_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosi
     """
     fewest = check_options("cycle_knn", {"k": k, "metric": metric})
     x, y = check_pair("cycle_knn", x, y, minimum_examples=fewest)
-    return score_cycle_knn(prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric))
+    return score_cycle_knn(*prepare_both("cycle_knn", partial(prepare, k=k, metric=metric), x, y))

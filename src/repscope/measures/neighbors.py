@@ -13,6 +13,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import array_api_compat
@@ -31,7 +32,7 @@ from repscope.measures._arrays import (
     undefined,
     widest_float,
 )
-from repscope.measures._messages import check_choice
+from repscope.measures._messages import check_choice, is_whole, prepare_both
 from repscope.measures._tiles import resolution
 from repscope.measures.kernels import Cosine, squared_distances
 
@@ -80,7 +81,7 @@ class Surroundings(Neighborhoods):
 def check_options(function: str, options: Mapping[str, Any]) -> int:
     """Refuse options that mean nothing; return the smallest number of examples, one more than all being neighbours."""
     k = options["k"]
-    if isinstance(k, bool) or not (isinstance(k, int) and k >= 1):
+    if not is_whole(k) or k < 1:
         raise InputError(f"{function}: k must be a whole number from 1, got {k!r}. Use 10, as the literature does.")
     check_choice(function, "metric", options.get("metric", "cosine"), ("cosine", "euclidean"))
     return k + 2
@@ -260,7 +261,7 @@ def _prepared(function: str, x: Array, y: Array, k: int, metric: NeighborMetric)
     """Both layers, checked and prepared."""
     fewest = check_options(function, {"k": k, "metric": metric})
     x, y = check_pair(function, x, y, minimum_examples=fewest)
-    return prepare(x, k=k, metric=metric), prepare(y, k=k, metric=metric)
+    return prepare_both(function, partial(prepare, k=k, metric=metric), x, y)
 
 
 def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: NeighborMetric = "cosine") -> Array:
@@ -398,4 +399,4 @@ def second_order_cosine(x: Array, y: Array, *, k: int = 10) -> Array:
     """
     fewest = check_options("second_order_cosine", {"k": k})
     x, y = check_pair("second_order_cosine", x, y, minimum_examples=fewest)
-    return score_second_order_cosine(prepare_surroundings(x, k=k), prepare_surroundings(y, k=k))
+    return score_second_order_cosine(*prepare_both("second_order_cosine", partial(prepare_surroundings, k=k), x, y))

@@ -29,7 +29,7 @@ from repscope.measures._arrays import (
     widest_float,
 )
 from repscope.measures._decomposition import Decomposition, decompose, overlap
-from repscope.measures._messages import warn
+from repscope.measures._messages import is_real, is_whole, warn
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,17 @@ def fold_indices(n: int, folds: int, seed: int) -> list[np.ndarray]:
 def check_options(options: Mapping[str, Any]) -> int:
     """Refuse options that mean nothing; return the smallest number of examples."""
     regularization, folds, seed = options["regularization"], options["folds"], options["fold_seed"]
-    if not 0 <= regularization < math.inf:
+    if not is_real(regularization) or not 0 <= regularization < math.inf:
         raise InputError(
-            f"linear_regression: regularization must be finite and not negative, got {regularization}. "
+            f"linear_regression: regularization must be finite and not negative, got {regularization!r}. "
             "Use 0 for least squares, or 0.01, for example."
         )
-    if folds is not None and (isinstance(folds, bool) or not isinstance(folds, int) or folds < 2):
+    if folds is not None and (not is_whole(folds) or folds < 2):
         raise InputError(
             f"linear_regression: folds must be a whole number from 2, or None, got {folds!r}. "
             "Use 5, for example, or leave it out for R² in the sample."
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise InputError(
             f"linear_regression: fold_seed must be a whole number from 0, got {seed!r}. Leave it out for 0."
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import array_api_compat
@@ -28,7 +29,7 @@ from repscope.measures._arrays import (
     widest_float,
 )
 from repscope.measures._decomposition import decompose
-from repscope.measures._messages import check_choice
+from repscope.measures._messages import check_choice, prepare_both
 from repscope.measures.crossnobis import (
     NOISES,
     Noise,
@@ -338,5 +339,5 @@ def rsa(
     """
     fewest = check_options({"rdm": rdm, "compare": compare, "repeats": repeats, "noise": noise})
     x, y = check_pair("rsa", x, y, minimum_examples=fewest)
-    states = [prepare(z, rdm=rdm, compare=compare, repeats=repeats, noise=noise) for z in (x, y)]
-    return score(states[0], states[1])
+    settled = partial(prepare, rdm=rdm, compare=compare, repeats=repeats, noise=noise)
+    return score(*prepare_both("rsa", settled, x, y))

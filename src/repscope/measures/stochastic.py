@@ -28,6 +28,7 @@ from repscope.measures._arrays import (
     to_numpy,
     widest_float,
 )
+from repscope.measures._messages import is_real, is_whole
 from repscope.measures.crossnobis import by_repeat, check_repeats
 
 Matrix: TypeAlias = "npt.NDArray[np.float64]"
@@ -66,12 +67,12 @@ def check_options(repeats: object, alpha: object, starts: object) -> int:
 
 
 def _check_search(function: str, alpha: object, starts: object) -> None:
-    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 0:
+    if not is_whole(starts) or starts < 0:
         raise InputError(
             f"{function}: starts must be a whole number from 0, got {starts!r}. Use 32; more of them take longer "
             "and may find a smaller distance."
         )
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 2:
+    if not is_real(alpha) or not 0 <= alpha <= 2:
         raise InputError(
             f"{function}: alpha must be from 0 (covariances only) to 2 (means only), got {alpha!r}. Use 1 for "
             "both, the Wasserstein distance."

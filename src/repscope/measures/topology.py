@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from repscope.errors import InputError, MissingExtraError
 from repscope.measures._arrays import Array, check_pair, detached, to_numpy, typical_entries, undefined, widest_float
+from repscope.measures._messages import is_whole
 from repscope.measures.kernels import squared_distances
 
 QUANTILE = 0.9
@@ -49,7 +50,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """Refuse options that mean nothing."""
     for name, least, advice in (("batch", 3, "500"), ("trials", 1, "10"), ("sample_seed", 0, "0")):
         value = options[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if not is_whole(value) or value < least:
             raise InputError(
                 f"rtd: {name} must be a whole number from {least}, got {value!r}. Leave it out for {advice}."
             )

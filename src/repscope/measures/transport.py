@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from repscope.errors import InputError, MissingExtraError
 from repscope.measures._arrays import Array, check_pair, detached, in_one_type, number, to_numpy
-from repscope.measures._messages import check_choice
+from repscope.measures._messages import check_choice, is_real
 from repscope.measures.matching import (
     Indices,
     Units,
@@ -106,7 +106,7 @@ def _like(shares: npt.NDArray[np.float64], x: Array) -> Array:
 def check_options(kind: str, mass: float) -> None:
     """Refuse an unknown kind of soft matching, and what is no share of the units."""
     check_choice("soft_matching", "kind", kind, ("distance", "correlation"))
-    if isinstance(mass, bool) or not isinstance(mass, int | float) or not 0 < mass <= 1:
+    if not is_real(mass) or not 0 < mass <= 1:
         raise InputError(
             f"soft_matching: mass must be a share of the units above 0, at most 1, got {mass!r}. Use 1 to match all."
         )

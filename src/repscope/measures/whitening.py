@@ -12,6 +12,7 @@ from repscope.errors import InputError
 from repscope.measures import shape
 from repscope.measures._arrays import Array, check_pair, detached, frobenius_squared
 from repscope.measures._decomposition import Decomposition, decompose
+from repscope.measures._messages import is_real
 from repscope.measures.cca import warn_if_forced
 
 
@@ -64,7 +65,7 @@ def _is_white(state: shape.ProcrustesState) -> TypeGuard[WhitenedState]:
 
 def check_alpha(alpha: float) -> None:
     """Refuse what is no share of the features as they are."""
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1 or math.isnan(alpha):
+    if not is_real(alpha) or not 0 <= alpha <= 1 or math.isnan(alpha):
         raise InputError(
             f"shape_distance: alpha must be from 0 (any linear map, as CCA) to 1 (rotations, as Procrustes), got "
             f"{alpha!r}."
