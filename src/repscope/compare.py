@@ -58,7 +58,8 @@ def compare(
             any of these, for all models against all.
         b: The second model, in any of these forms but the last; None to compare within ``a``.
         data: What the models are run on: a DataLoader, an iterable of batches, a Dataset, or arrays. Batches are
-            tensors, tuples (x, y), or dicts passed by keyword. Not used for arrays and paths.
+            tensors, packed sequences, tuples (x, y), dicts passed by keyword, or whatever ``forward`` takes. Not used
+            for arrays and paths.
         measure: An id of ``repscope.measures()``, a measure settled by ``repscope.configure``, or a list of these,
             which share the pass over the data.
         layers: Names, globs, module types or predicates, in a list where there are several; a tuple of two, one for

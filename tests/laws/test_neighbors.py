@@ -136,7 +136,7 @@ def test_a_row_of_zeros_has_no_direction(measure):
         expected = f"^{measure.__name__}: {side}: Cosine: every row must be non-zero, got zeros in row 7"
         with pytest.raises(repscope.InputError, match=expected):
             measure(one, other)
-    with pytest.raises(repscope.InputError, match=r"^compare: dead: Cosine: every row must be non-zero"):
+    with pytest.raises(repscope.InputError, match=r"^compare: a: dead: Cosine: every row must be non-zero"):
         repscope.compare({"dead": x}, {"other": y}, measure=measure.__name__)
 
 

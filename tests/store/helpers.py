@@ -50,6 +50,6 @@ def flip(file: Path, at: int, bit: int = 0) -> None:
 
 
 def interrupted(batches: Iterable[Any], complete: int) -> Iterator[Any]:
-    """Batches that end with a Ctrl-C when so many are stored: the one that is fetched ahead is lost."""
-    yield from itertools.islice(batches, complete + 1)
+    """Batches that end with a Ctrl-C when so many are stored."""
+    yield from itertools.islice(batches, complete)
     raise KeyboardInterrupt

@@ -1,7 +1,8 @@
 """Batches: where they come from, how many items they hold, and how they are handed to a model.
 
-A *batch* is what one step of the user's data loader yields: a tensor, a tuple or list whose first element is the
-model's input, or a mapping that is passed by keyword. An *item* is one entry of the batch (an image, a sentence).
+A *batch* is what one step of the user's data loader yields: a tensor, a packed sequence, a tuple or list whose first
+element is the model's input, or a mapping that is passed by keyword. An *item* is one entry of the batch (an image, a
+sentence).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ A *unit* is a leaf module with a weight matrix (convolution, linear, embedding, 
 normalisations, activations and poolings that run after it and before the next such module. Its layer is the output of
 the last of these: of convolution, batch norm, ReLU it is the ReLU, as in Kornblith et al. 2019. Identity, dropout,
 stochastic depth, and modules that only rearrange axes (flatten, permute) pass through and never count as the last.
-Only modules are seen: an activation function called as ``F.relu`` shows in the output of the block around it.
+Only modules are seen: an activation function called as ``F.relu`` shows in the output of the block around it. Modules
+in TorchScript take no hooks and are left out.
 
 By default the layers are the output of every unit, and besides them
 

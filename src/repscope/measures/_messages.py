@@ -37,7 +37,8 @@ def preparing(function: str, argument: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{function}: {argument}: {str(error).removeprefix(f'{function}: ')}") from None
+        text = str(error).removeprefix(f"{function}: ")
+        raise InputError(f"{function}: {text if 'x and y' in text else f'{argument}: {text}'}") from None
 
 
 def prepare_both(function: str, prepare: Callable[[Any], _State], x: Any, y: Any) -> tuple[_State, _State]:
