@@ -125,6 +125,16 @@ def test_unrelated_wide_layers_have_nothing_in_common_beside_a_third() -> None:
         partial_similarity("rsa", x, y, z)
 
 
+def test_rounding_of_the_third_is_no_feature(rng: np.random.Generator) -> None:
+    x, y, _ = confounded(rng, shared=1.0)
+    z = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 30))
+    expected = partial_similarity("cca", x, y, z)
+    assert partial_similarity("cca", x, y, z.astype(np.float32)) == pytest.approx(expected, abs=1e-5)
+    assert partial_similarity("cka", x, y, z.astype(np.float32)) == pytest.approx(
+        partial_similarity("cka", x, y, z), abs=1e-5
+    )
+
+
 def test_an_example_that_only_the_third_knows_is_left_with_nothing(rng: np.random.Generator) -> None:
     x, y, z = confounded(rng, shared=1.0)
     alone = np.zeros((60, 1))

@@ -281,3 +281,57 @@ def test_wide_layers_are_never_copied_whole(monkeypatch):
         finally:
             tracemalloc.stop()
         assert peak < x.nbytes
+
+
+LINEAR = [
+    repscope.linear_regression,
+    repscope.cca,
+    repscope.pwcca,
+    repscope.eigenspace_overlap,
+    repscope.ensd,
+    repscope.gulp,
+]
+
+
+@pytest.mark.parametrize("measure", LINEAR, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("p", [40, 400])
+def test_rounding_of_what_is_stored_is_no_feature(measure, p):
+    # Rank 3, whatever the type of the other side, and with an offset of which single precision keeps four digits less.
+    rng = np.random.default_rng(0)
+    low_rank = rng.standard_normal((200, 3)) @ rng.standard_normal((3, p))
+    other = rng.standard_normal((200, 5))
+    expected = float(measure(other, low_rank))
+    for x, y in (
+        (other, low_rank.astype(np.float32)),
+        (other.astype(np.float32), (low_rank + 1000).astype(np.float32)),
+        (other, low_rank + 1e9),
+    ):
+        assert float(measure(x, y)) == pytest.approx(expected, rel=1e-3)
+        swapped = measure(y, x)
+        assert float(swapped) == pytest.approx(float(measure(low_rank, other)), rel=1e-3)
+
+
+def test_weak_features_beside_a_large_offset_are_kept_as_long_as_they_are_stored():
+    rng = np.random.default_rng(0)
+    weak = rng.standard_normal((500, 20)) * np.logspace(0, -3, 20)
+    assert routes.decompose((weak + 1000).astype(np.float32)).rank == 20
+    assert routes.decompose((weak * np.logspace(0, -3, 20) + 1000).astype(np.float32)).rank < 20
+
+
+@pytest.mark.parametrize("measure", ["cca", "linear_regression", "pwcca"])
+def test_the_conductor_judges_the_rank_as_the_function_does(measure):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((100, 5))
+    y = (rng.standard_normal((100, 3)) @ rng.standard_normal((3, 20))).astype(np.float32)
+    expected = float(repscope.score(measure, x, y))
+    assert repscope.compare({"x": x}, {"y": y}, measure=measure).values[0, 0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_mixed_tensors_are_compared_too():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((50, 5)), rng.standard_normal((50, 4)).astype(np.float32)
+    for measure in (*LINEAR, repscope.svcca):
+        assert float(measure(torch.tensor(x), torch.tensor(y))) == pytest.approx(float(measure(x, y)), rel=1e-6)
+    found = repscope.canonical_ridge(torch.tensor(x), torch.tensor(y), kappa_x=0.1, kappa_y=0.1)
+    assert float(found) == pytest.approx(float(repscope.canonical_ridge(x, y, kappa_x=0.1, kappa_y=0.1)), rel=1e-6)

@@ -9,6 +9,7 @@ import array_api_compat
 
 from repscope.errors import DegenerateInputWarning, InputError, RankWarning
 from repscope.measures._arrays import Array, Namespace, center, check_pair, number, widest_float
+from repscope.measures._decomposition import decompose
 from repscope.measures._messages import warn
 from repscope.measures.catalog import configure
 from repscope.measures.kernels import (
@@ -182,11 +183,11 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
     name = "partial_similarity"
     settled = configure(measure, **options)
     least = settled.facts.minimum_examples
-    x, y = check_pair(name, x, y, minimum_examples=least)
+    x, y = check_pair(name, x, y, minimum_examples=least, as_stored=True)
     _, z = _check_third(name, x, given, "given", least)
     xp = array_api_compat.array_namespace(x)
     wide = widest_float(xp, x)
-    basis = _basis(xp, center(xp, xp.astype(z, wide)))
+    basis = decompose(z).basis
     n, rank = int(x.shape[0]), int(basis.shape[1])
     if n - rank < max(least, 2):
         raise InputError(
@@ -203,15 +204,17 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
             RankWarning,
         )
     rest = []
-    for a in (x, y):
-        a = center(xp, xp.astype(a, wide))
+    for stored in (x, y):
+        a = center(xp, xp.astype(stored, wide))
         left = a - basis @ (basis.T @ a)
         left = left - basis @ (basis.T @ left)  # once more: what rounding left of the first is as large as its digits
         size, before = number(xp.max(xp.abs(left))), number(xp.max(xp.abs(a)))
         # Nothing but rounding remains of a representation that is linear in the third one.
         rest.append(left if size > 64 * float(xp.finfo(wide).eps) * before else xp.zeros_like(left))
     if not unbiased:
-        return float(settled.score(settled.prepare(rest[0]), settled.prepare(rest[1])))
+        # In the types that they were stored in, by which the numerical rank of what is left is judged.
+        x, y = (xp.astype(left, a.dtype, copy=False) for left, a in zip(rest, (x, y), strict=True))
+        return float(settled.score(settled.prepare(x), settled.prepare(y)))
     dimensions = n - 1 - rank
     if dimensions * (dimensions + 1) <= 2 * n:
         raise InputError(
@@ -255,21 +258,13 @@ def _beside(xp: Namespace, gram: Array, basis: Array) -> Array:
 
 def _check_third(name: str, x: Array, third: Array, argument: str, least: int) -> tuple[Array, Array]:
     try:
-        return check_pair(name, x, third, minimum_examples=least)
+        return check_pair(name, x, third, minimum_examples=least, as_stored=True)
     except InputError as error:
         raise InputError(
             str(error)
             .replace(f"{name}: x and y", f"{name}: x and {argument}")
             .replace(f"{name}: y", f"{name}: {argument}")
         ) from None
-
-
-def _basis(xp: Namespace, z: Array) -> Array:
-    """Orthonormal basis (n, rank) of the columns of centred features (n, r)."""
-    u, s, _ = xp.linalg.svd(z, full_matrices=False)
-    largest = number(s[0])
-    kept = int(xp.sum(xp.astype(s > largest * max(z.shape) * float(xp.finfo(z.dtype).eps), xp.int32)))
-    return u[:, :kept] if largest > 0 else u[:, :0]
 
 
 def _product(xp: Namespace, k: Array, l: Array) -> float:  # noqa: E741

@@ -23,7 +23,9 @@ Array: TypeAlias = Any
 Namespace: TypeAlias = Any
 
 
-def check_pair(function: str, x: Array, y: Array, *, minimum_examples: int = 2) -> tuple[Array, Array]:
+def check_pair(
+    function: str, x: Array, y: Array, *, minimum_examples: int = 2, as_stored: bool = False
+) -> tuple[Array, Array]:
     """Check two representations of the same examples and bring them to one floating dtype.
 
     Args:
@@ -31,6 +33,7 @@ def check_pair(function: str, x: Array, y: Array, *, minimum_examples: int = 2) 
         x: (n, p).
         y: (n, q), from the same library and on the same device as ``x``.
         minimum_examples: Smallest n for which the caller is defined.
+        as_stored: Leave each its own floating type, by which the numerical rank is judged.
 
     Returns:
         ``x`` and ``y``: the same objects where nothing had to change, otherwise converted copies. Integers and
@@ -58,7 +61,7 @@ def check_pair(function: str, x: Array, y: Array, *, minimum_examples: int = 2) 
             f"{function}: x and y must have the same number of rows (the same examples in the same order), "
             f"got {tuple(x.shape)} and {tuple(y.shape)}. Rows are examples, columns are features."
         )
-    if x.dtype != y.dtype:
+    if x.dtype != y.dtype and not as_stored:
         dtype = x_space.result_type(x, y)
         x, y = x_space.astype(x, dtype, copy=False), x_space.astype(y, dtype, copy=False)
     return x, y

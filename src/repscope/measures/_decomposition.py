@@ -22,6 +22,7 @@ from repscope.measures._arrays import (
     column_blocks,
     detached,
     number,
+    typical_entries,
     undefined,
     widest_float,
 )
@@ -112,11 +113,14 @@ def decompose(x: Array) -> Decomposition:
     shape = n, p = tuple(x.shape)
     cut = _Cut(tolerance=rank_tolerance(xp, stored, wide, shape), widened=xp.finfo(stored).eps > xp.finfo(wide).eps)
     squares_resolve = cut.limit > 4 * math.sqrt(min(shape)) * float(xp.finfo(wide).eps)
+    offsets = xp.astype(typical_entries(xp, x), wide, copy=False)
+    rounding = offset_rounding(xp, stored, shape) * math.sqrt(number(xp.mean(offsets * offsets)))
     if p >= n and squares_resolve:
         gram, scale = centered_gram(xp, x, wide)
-        if (found := _from_gram(xp, gram, cut)) is not None:
+        if (found := _from_gram(xp, gram, replace(cut, floor=rounding / scale))) is not None:
             return Decomposition(found[1], scale, shape, found[0])
     features, scale = center_and_scale(xp, xp.astype(x, wide, copy=False))
+    cut = replace(cut, floor=rounding / scale)
     if p < n and squares_resolve and (state := _from_moments(xp, features, cut)) is not None:
         return replace(state, scale=scale, shape=shape)
     basis, singular = _from_svd(xp, features, cut)
@@ -132,12 +136,28 @@ def rank_tolerance(xp: Namespace, stored: object, wide: object, shape: tuple[int
     return float(4 * xp.finfo(stored).eps + max(shape) * xp.finfo(wide).eps)
 
 
+def offset_rounding(xp: Namespace, stored: object, shape: tuple[int, ...]) -> float:
+    """Largest singular value that rounding leaves of features (n, p) which all have an offset of 1.
+
+    Rounding to a type of spacing eps is an error of eps/√12 or less in each entry, independent from entry to entry, and
+    a matrix of such has its largest singular value near (√n + √p) eps/√12; this is three times as much.
+    """
+    return float(xp.finfo(stored).eps) * (math.sqrt(shape[0]) + math.sqrt(shape[1]))
+
+
 @dataclass(frozen=True)
 class _Cut:
-    """Where the numerical rank ends: ``tolerance`` on singular values; ``widened``: the input had a coarser type."""
+    """Where the numerical rank ends.
+
+    Attributes:
+        tolerance: Singular values below this share of the largest are rounding of the centred features;
+        floor: those below this value are rounding of what was stored, offset included.
+        widened: The input had a coarser type.
+    """
 
     tolerance: float
     widened: bool
+    floor: float = 0.0
 
     @property
     def limit(self) -> float:
@@ -196,7 +216,7 @@ def _trusted_eigenpairs(
     largest = number(values[0]) if end else 0.0
     if largest <= 0.0:
         return None
-    rank = values[values > cut.limit * largest].shape[0]
+    rank = values[values > max(cut.limit * largest, cut.floor**2)].shape[0]
     if rank < end and not cut.widened:
         return None
     return xp.sqrt(values[:rank]), vectors[:, :rank]
@@ -215,7 +235,7 @@ def _from_svd(xp: Namespace, features: Array, cut: _Cut) -> tuple[Array, Array]:
         features = xp.linalg.qr(features.T)[1].T  # (n, n)
     basis, singular, _ = xp.linalg.svd(features, full_matrices=False)
     largest = number(singular[0])
-    rank = singular[singular > cut.tolerance * largest].shape[0]
+    rank = singular[singular > max(cut.tolerance * largest, cut.floor)].shape[0]
     return basis[:, :rank], singular[:rank]
 
 

@@ -405,4 +405,5 @@ def measures() -> Mapping[str, Measure]:
 
 def check_for(measure: ConfiguredMeasure, x: Array, y: Array) -> tuple[Array, Array]:
     """Check a pair of representations as the measure's public function would, before preparing them."""
-    return check_pair(measure.id, x, y, minimum_examples=measure.facts.minimum_examples)
+    least, as_stored = measure.facts.minimum_examples, measure.measure.decomposes
+    return check_pair(measure.id, x, y, minimum_examples=least, as_stored=as_stored)

@@ -61,7 +61,7 @@ def canonical_correlations(x: Array, y: Array) -> Array:
         >>> [round(float(rho), 6) for rho in canonical_correlations(x, x @ [[2.0, 1.0], [0.0, 1.0]])]
         [1.0, 1.0]
     """
-    x, y = check_pair("canonical_correlations", x, y)
+    x, y = check_pair("canonical_correlations", x, y, as_stored=True)
     state_x, state_y = decompose(x), decompose(y)
     warn_if_forced("canonical_correlations", state_x, state_y)
     return _correlations(array_api_compat.array_namespace(x), state_x, state_y)
@@ -94,7 +94,7 @@ def cca(x: Array, y: Array, *, summary: Summary = "r2") -> Array:
         Kornblith et al. 2019, eq. 7 and 8.
     """
     check_summary("cca", summary)
-    x, y = check_pair("cca", x, y)
+    x, y = check_pair("cca", x, y, as_stored=True)
     return score(decompose(x), decompose(y), summary=summary)
 
 
@@ -141,7 +141,7 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99, summary: Summary = "r2"
     """
     check_summary("svcca", summary)
     check_variance(variance)
-    x, y = check_pair("svcca", x, y)
+    x, y = check_pair("svcca", x, y, as_stored=True)
     return score(
         prepare_svcca(x, variance=variance),
         prepare_svcca(y, variance=variance),
@@ -225,7 +225,7 @@ def pwcca(x: Array, y: Array) -> Array:
     References:
         Morcos et al. 2018; Kornblith et al. 2019, eq. 9 and App. C.3.
     """
-    x, y = check_pair("pwcca", x, y)
+    x, y = check_pair("pwcca", x, y, as_stored=True)
     return score_pwcca(prepare_pwcca(x), prepare_pwcca(y))
 
 
@@ -261,7 +261,7 @@ def canonical_ridge(x: Array, y: Array, *, kappa_x: float, kappa_y: float, norma
         Kornblith et al. 2019, eq. 22 and 25–27.
     """
     check_ridge(kappa_x, kappa_y, normalizer)
-    x, y = check_pair("canonical_ridge", x, y)
+    x, y = check_pair("canonical_ridge", x, y, as_stored=True)
     return score_canonical_ridge(decompose(x), decompose(y), kappa_x=kappa_x, kappa_y=kappa_y, normalizer=normalizer)
 
 

@@ -79,5 +79,5 @@ def gulp(x: Array, y: Array, *, regularization: float = 0.01) -> Array:
         0.0
     """
     check_regularization(regularization)
-    x, y = check_pair("gulp", x, y)
+    x, y = check_pair("gulp", x, y, as_stored=True)
     return score(decompose(x), decompose(y), regularization=regularization)

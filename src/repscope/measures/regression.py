@@ -249,6 +249,6 @@ def linear_regression(
         1.0
     """
     fewest = check_options({"regularization": regularization, "folds": folds, "fold_seed": fold_seed})
-    x, y = check_pair("linear_regression", x, y, minimum_examples=fewest)
+    x, y = check_pair("linear_regression", x, y, minimum_examples=fewest, as_stored=True)
     states = [prepare(z, folds=folds, fold_seed=fold_seed) for z in (x, y)]
     return score(states[0], states[1], regularization=regularization)

@@ -56,7 +56,7 @@ def ensd(x: Array, y: Array) -> Array:
         >>> float(round(ensd(x, x[:, :3]), 12))
         3.0
     """
-    x, y = check_pair("ensd", x, y)
+    x, y = check_pair("ensd", x, y, as_stored=True)
     return score_ensd(decompose(x), decompose(y))
 
 
@@ -92,5 +92,5 @@ def eigenspace_overlap(x: Array, y: Array) -> Array:
         >>> float(round(eigenspace_overlap(x, x[:, :3]), 12))
         0.75
     """
-    x, y = check_pair("eigenspace_overlap", x, y)
+    x, y = check_pair("eigenspace_overlap", x, y, as_stored=True)
     return score_eigenspace_overlap(decompose(x), decompose(y))
