@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import array_api_compat
 
+from repscope._words import nearest_or_all
 from repscope.errors import InputError
 from repscope.files import load_representations
 from repscope.measures._arrays import check_representation
@@ -149,19 +149,13 @@ def _chosen(known: Sequence[str], layers: Any, name: str) -> list[str]:
             # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
             fits = {pattern} & set(known) or {key for key in known if fnmatch.fnmatchcase(key, pattern)}
             if not fits:
-                near = difflib.get_close_matches(pattern, known, n=2, cutoff=0.5)
-                remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {_listed(known)}."
-                raise InputError(f"compare: layers must name layers of {name}, got {pattern!r}. {remedy}")
+                remedy = nearest_or_all(pattern, known)
+                raise InputError(f"compare: layers must name layers of {name}, got {pattern!r}.{remedy}")
             found |= fits
         chosen = [key for key in known if key in found]
         if not chosen:
             raise InputError(f"compare: layers must name at least one layer of {name}, got none.")
     return chosen
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = ", ".join(map(repr, list(names)[:8]))
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
 def _name(value: Any) -> str | None:

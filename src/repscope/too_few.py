@@ -43,10 +43,14 @@ def warn_of_few_examples(result: Comparison) -> None:
     i, j = np.unravel_index(int(np.nanargmax(chance)), chance.shape)
     among = f"batches of {n}" if batch is not None else f"{n}"
     said = f"would score {chance[i, j]:.2f}" if known else f"would look alike (at {chance[i, j]:.2f} of n directions)"
+    pair = f"({result.row_layers[i]!r} × {result.column_layers[j]!r}"
+    layers = f"layers as wide as these {pair})"
+    if not math.isnan(rows[i] + columns[j]):  # without diagnostics nobody has looked at the spectra
+        layers = f"layers whose variance lies in {rows[i]:.0f} and {columns[j]:.0f} directions {pair}, "
+        layers += "participation ratios)"
     warn(
-        f"{result.label}: {among} examples are few for layers whose variance lies in {rows[i]:.0f} and "
-        f"{columns[j]:.0f} directions ({result.row_layers[i]!r} × {result.column_layers[j]!r}, participation ratios): "
-        f"unrelated layers {said}. Take more examples, or unbiased CKA.",
+        f"{result.label}: {among} examples are few for {layers}: unrelated layers {said}. Take more examples, or "
+        "unbiased CKA.",
         DiagnosticWarning,
     )
 

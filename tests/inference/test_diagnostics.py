@@ -435,6 +435,8 @@ def test_few_examples_are_said_once_where_unrelated_layers_would_look_alike():
     assert "unrelated layers would look alike (at 0.89" in said
     both = repscope_warnings(layers, measure=["cka", "procrustes"], estimator="biased")
     assert [len(result.warnings) for result in both.values()] == [1, 1]
+    (said,) = warned(layers, estimator="biased", diagnostics=False)
+    assert "64 examples are few for layers as wide as these ('x' × 'x'): unrelated layers would score 0.89" in said
     assert not warned(layers)  # of the unbiased estimator unrelated layers score 0
 
 
