@@ -227,6 +227,12 @@ def _both_classes(function: str, x: Array, y: Array) -> tuple[Namespace, Array, 
     xp = array_api_compat.array_namespace(x)
     if x_scores and y_scores:
         _check_classes(function, x, y)
+    for name, z, scores in (("x", x, x_scores), ("y", y, y_scores)):
+        if scores and z.shape[1] == 1:
+            raise InputError(
+                f"{function}: {name} must be classes (n,) or scores (n, C) of two classes or more, got shape "
+                f"{tuple(z.shape)}. Flatten a column of classes to (n,)."
+            )
     wide = widest_float(xp, x)
     classes = [
         xp.astype(xp.argmax(z, axis=1), wide) if scores else xp.astype(z[:, 0], wide)
@@ -251,11 +257,6 @@ def _labels(function: str, xp: Namespace, labels: Array, like: Array) -> Array:
 def _as_matrix(function: str, argument: str, z: Array) -> tuple[Array, bool]:
     """Classes (n,) as a column, scores as they are; and whether they are scores."""
     if getattr(z, "ndim", None) != 1:
-        if getattr(z, "ndim", None) == 2 and z.shape[1] == 1:
-            raise InputError(
-                f"{function}: {argument} must be classes (n,) or scores (n, C) of two classes or more, got shape "
-                f"{tuple(z.shape)}. Flatten a column of classes to (n,)."
-            )
         return z, True
     xp = array_api_compat.array_namespace(z)
     if not xp.isdtype(z.dtype, ("integral", "bool")):

@@ -49,12 +49,11 @@ def parse_kernel(text: str) -> KernelLike:
             takes = f"takes {', '.join(known)}" if known else "takes no parameters"
             raise InputError(f"compare: --kernel {name} {takes}, got {part!r}. For example: --kernel rbf:0.4")
         given[key] = parse_value(value)
+        if isinstance(given[key], str) and key != "median":
+            raise InputError(f"compare: --kernel must have numbers as parameters, got {text!r}.")
     if colon == "" and name.lower() in ("linear", "cosine"):
         return name.lower()  # as the default is written, in results too
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise InputError(f"compare: --kernel must have numbers as parameters, got {text!r}.") from error
+    return kind(**given)
 
 
 def score_settings(
