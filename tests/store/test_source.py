@@ -198,7 +198,7 @@ def test_stores_in_mappings_and_beside_arrays(tmp_path: Path) -> None:
         compare({"one": a, "net": network()}, data=images())
     with pytest.raises(InputError, match="data must be left out"):
         compare(a, data=images())
-    with pytest.raises(InputError, match=r"layers must name layers of a, got '5'\. It has '2', '4'\."):
+    with pytest.raises(InputError, match=r"layers must name layers of a, got '5'\. There are: '2', '4'\."):
         compare(a, layers="5")
 
 

@@ -113,8 +113,9 @@ def decompose(x: Array) -> Decomposition:
     shape = n, p = tuple(x.shape)
     cut = _Cut(tolerance=rank_tolerance(xp, stored, wide, shape), widened=xp.finfo(stored).eps > xp.finfo(wide).eps)
     squares_resolve = cut.limit > 4 * math.sqrt(min(shape)) * float(xp.finfo(wide).eps)
-    offsets = xp.astype(typical_entries(xp, x), wide, copy=False)
-    rounding = offset_rounding(xp, stored, shape) * math.sqrt(number(xp.mean(offsets * offsets)))
+    rounding = offset_rounding(xp, stored, shape) * _root_mean_square(
+        xp, xp.astype(typical_entries(xp, x), wide, copy=False)
+    )
     if p >= n and squares_resolve:
         gram, scale = centered_gram(xp, x, wide)
         if (found := _from_gram(xp, gram, replace(cut, floor=rounding / scale))) is not None:
@@ -134,6 +135,15 @@ def rank_tolerance(xp: Namespace, stored: object, wide: object, shape: tuple[int
     decomposition itself adds max(n, p) eps of the type it runs in.
     """
     return float(4 * xp.finfo(stored).eps + max(shape) * xp.finfo(wide).eps)
+
+
+def _root_mean_square(xp: Namespace, entries: Array) -> float:
+    """Of entries whose squares may leave the range of their type."""
+    largest = number(xp.max(xp.abs(entries)))
+    if largest == 0.0:
+        return 0.0
+    shares = entries / largest
+    return largest * math.sqrt(number(xp.mean(shares * shares)))
 
 
 def offset_rounding(xp: Namespace, stored: object, shape: tuple[int, ...]) -> float:
