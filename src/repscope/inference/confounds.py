@@ -151,7 +151,7 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
 
     What is left of any two representations lies in the same n − 1 − r dimensions, and so is alike. Unbiased HSIC and
     CKA stay unbiased: as U-centring takes from a Gram matrix its diagonal and all that is constant along rows or
-    columns, here also all that is linear in ``given`` along them goes (:func:`_beside`), and unrelated representations
+    columns, here also all that is linear in ``given`` along them goes, and unrelated representations
     score 0 on average whatever their width. Other measures of wide layers rise, which is warned of.
 
     Range and invariances: those of the measure; also any invertible linear map of ``given``.
