@@ -76,9 +76,10 @@ class ModelSource:
         self.dtypes = tuple(dict.fromkeys(info.dtype for layer_infos in infos for info in layer_infos))
         self.itemsize = 8 if "float64" in self.dtypes else 4
         self.device = infos[0][0].device
-        self.first_items = _items(self._first) or self._run(self._first, _Blind())
-        if _items(self._first) is None:  # objects that do not say how many items they hold: examples are items
-            self.examples_per_item = [1.0] * len(self.widths)
+        items = _items(self._first)
+        if items is None:  # an object that does not say how many items it holds: examples are items
+            items, self.examples_per_item = self._run(self._first, _Blind()), [1.0] * len(self.widths)
+        self.first_items = items
 
     @cached_property
     def forward_seconds(self) -> float:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repscope.capture import Capture, fingerprint
+from repscope.capture import Capture, fingerprint, model_fingerprint
 from repscope.capture.layers import ModuleTable, Role, role_of
 from repscope.errors import CaptureError, CaptureWarning
 
@@ -98,6 +98,9 @@ def test_quantised_layers_are_layers() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_quantised_weights_have_a_fingerprint() -> None:
     models = [nn.Sequential(nn.Linear(4, 3)) for _ in range(2)]
-    states = [torch.ao.quantization.quantize_dynamic(model, {nn.Linear}).state_dict() for model in models]
+    quantised = [torch.ao.quantization.quantize_dynamic(model, {nn.Linear}) for model in models]
+    assert model_fingerprint(quantised[0]) == model_fingerprint(quantised[0])
+    assert model_fingerprint(quantised[0]) != model_fingerprint(quantised[1])
+    states = [model.state_dict() for model in quantised]
     assert fingerprint(states[0]) == fingerprint(states[0])
     assert fingerprint(states[0]) != fingerprint(states[1])

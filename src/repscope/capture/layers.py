@@ -41,8 +41,8 @@ from torch import Tensor, nn
 from torch.jit import ScriptModule
 from torch.nn.parameter import is_lazy
 
+from repscope._words import nearest_or_all
 from repscope.capture.parts import PARTS, Tap, taps
-from repscope.capture.reduce import did_you_mean
 from repscope.capture.text import TextModel
 from repscope.errors import CaptureError, InputError
 
@@ -333,7 +333,7 @@ def _select_by_name(pick: str, table: ModuleTable, wanted: Wanted) -> None:
         if not found and not _add_taps(pick, table, wanted):
             raise InputError(
                 "Capture: layers must name modules of the model or its parts, got "
-                f"{pick!r}{did_you_mean(pick, (*table.names, *PARTS))}"
+                f"{pick!r}.{nearest_or_all(pick, (*table.names, *PARTS))}"
             )
         return
     if not table.computes(name):
@@ -372,13 +372,13 @@ def _select_where(pick: type[nn.Module] | Callable[[str, nn.Module], bool], tabl
         if not _add_all(lambda _, module: isinstance(module, pick), table, wanted):
             raise InputError(
                 f"Capture: layers must fit a module of the model, got the type {pick.__name__}, of which it has none"
-                f"{did_you_mean(pick.__name__, kinds)}"
+                f".{nearest_or_all(pick.__name__, kinds)}"
             )
     elif callable(pick) and not isinstance(pick, type):
         if not _add_all(pick, table, wanted):
             raise InputError(
                 "Capture: layers must fit a module of the model, got a predicate(name, module) that is false for all"
-                f"{did_you_mean('', table.names)}"
+                f".{nearest_or_all('', table.names)}"
             )
     else:
         raise InputError(

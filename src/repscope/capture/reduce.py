@@ -54,12 +54,12 @@ def check_rule(reduce: Reduce, layers: tuple[str, ...]) -> Reduce:
         if base is not None and not any(_matches(name, base) for name in layers):
             raise InputError(
                 f"Capture: reduce must have layer names or globs as keys, got {pattern!r}, which matches no layer"
-                f"{did_you_mean(str(pattern), layers)}"
+                f".{nearest_or_all(pattern, layers)}"
             )
         if not callable(how) and not (isinstance(how, str) and name_of(how) in REDUCTIONS):
             raise InputError(
                 f"Capture: reduce must be one of {', '.join(REDUCTIONS)}, a function of (activation, mask), or a "
-                f"mapping from layer globs to these, got {how!r}{did_you_mean(str(how), tuple(REDUCTIONS))}"
+                f"mapping from layer globs to these, got {how!r}.{nearest_or_all(how, REDUCTIONS)}"
             )
     return reduce
 
@@ -117,11 +117,6 @@ def reduce_activation(x: Tensor, how: str | Reduction, *, tokens: Tokens, featur
         f"Capture: reduce={how!r} must be used on tokens (items, tokens, features), got shape {tuple(x.shape)} "
         f"at layer '{layer}'. Choose per layer, as in reduce={{'{layer}': 'mean', '*': {how!r}}}."
     )
-
-
-def did_you_mean(wrong: str, names: tuple[str, ...]) -> str:
-    """The end of a message about an unknown name: the nearest real names, or else the first few."""
-    return f".{nearest_or_all(wrong, names)}"
 
 
 def _matches(layer: str, pattern: str) -> bool:

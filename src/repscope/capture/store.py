@@ -177,7 +177,7 @@ def _feed_code(update: Callable[[bytes], object], code: Any) -> None:
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """A hash of a model: the names and types of its modules; names, shapes and all values of parameters and buffers."""
+    """A hash of a model: the names and types of its modules; names, shapes and values of all that makes its state."""
     root = unwrap(model)
     digest = blake2b(digest_size=16)
     for name, module in root.named_modules():
@@ -186,6 +186,9 @@ def model_fingerprint(model: nn.Module) -> str:
         digest.update(f"{name}:{tensor.dtype}{tuple(tensor.shape)}\n".encode())
         values = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(values.view(torch.uint8).numpy().data)
+    for name, value in root.state_dict().items():
+        if not isinstance(value, Tensor):  # the packed weights of quantised layers, and state of the user's own
+            digest.update(f"{name}:{fingerprint([value])}\n".encode())
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
-from repscope._words import did_you_mean as did_you_mean
+from repscope._words import did_you_mean
 from repscope.errors import InputError, RepscopeWarning
 
 _State = TypeVar("_State")

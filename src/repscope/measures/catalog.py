@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from repscope._words import did_you_mean
 from repscope.errors import InputError
 from repscope.measures import _declared as declared
 from repscope.measures import (
@@ -32,7 +33,7 @@ from repscope.measures import (
     whitening,
 )
 from repscope.measures._arrays import Array, check_pair
-from repscope.measures._messages import check_choice, did_you_mean
+from repscope.measures._messages import check_choice
 from repscope.measures._neighbor_rows import NEIGHBOR_ROWS, UNPAIRED_ROWS
 from repscope.measures.kernels import RBF, Laplace, Polynomial
 from repscope.measures.measure import ConfiguredMeasure, Measure
