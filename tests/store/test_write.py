@@ -12,8 +12,7 @@ import torch
 import zarr
 from torch import nn
 
-from repscope.capture import Capture, columns, representations, write_store
-from repscope.capture.store import model_fingerprint
+from repscope.capture import Capture, columns, model_fingerprint, representations, write_store
 from repscope.errors import CaptureError, CaptureWarning, FileFormatError, InputError, MissingExtraError
 from repscope.store import open_store
 from tests.capture.models import Encoder, token_batch

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from repscope.capture.controls import Inputs, reinitialised
 from repscope.capture.data import Batches, batch_items, batches, fingerprint, model_inputs, move
+from repscope.capture.fingerprints import call_fingerprint, model_fingerprint
 from repscope.capture.layers import Layers
 from repscope.capture.parts import PARTS
 from repscope.capture.prepared import Prepared, aligned, check_one_number_of_tokens
 from repscope.capture.reduce import REDUCTIONS, Reduce
-from repscope.capture.store import call_fingerprint, model_fingerprint, write_store
+from repscope.capture.store import write_store
 from repscope.capture.text import TextModel
 from repscope.capture.torch import Capture, representations
 from repscope.capture.trace import LayerInfo

@@ -14,9 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from hashlib import blake2b
 from importlib import metadata
-from itertools import chain
 from operator import length_hint
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from repscope._progress import track
 from repscope.capture.columns import Column, WriteError, chunk_shape, sync_directory, write_file
 from repscope.capture.data import Batch as DataBatch
 from repscope.capture.data import batch_items, batches, fingerprint
+from repscope.capture.fingerprints import described, model_fingerprint
 from repscope.capture.layers import Layers, unwrap
 from repscope.capture.prepared import check_all_covered
 from repscope.capture.reduce import TOKEN_LEVEL, Reduce, name_of
@@ -120,8 +119,8 @@ def write_store(
     settings = {
         "model": type(unwrap(model)).__name__,
         "model_fingerprint": model_fingerprint(model),
-        "reduce": _described(reduce),
-        "forward": _described(forward),
+        "reduce": described(reduce),
+        "forward": described(forward),
         "dtype": dtype,
         "tokenizer": _tokenizer(model, reduce),
     }
@@ -155,41 +154,6 @@ def _tokenizer(model: nn.Module, reduce: Reduce) -> str | None:
     rules = list(reduce.values()) if isinstance(reduce, Mapping) else [reduce]
     of_tokens = any(isinstance(how, str) and name_of(how) in TOKEN_LEVEL for how in rules)
     return model.tokenizer_fingerprint if of_tokens and isinstance(model, TextModel) else None
-
-
-def call_fingerprint(function: Callable[..., Any] | None) -> str:
-    """A hash of a function: its name and, where it is written in Python, what it does; stable between processes."""
-    digest = blake2b(str(_described(function)).encode(), digest_size=16)
-    _feed_code(digest.update, getattr(function, "__code__", None))
-    return digest.hexdigest()
-
-
-def _feed_code(update: Callable[[bytes], object], code: Any) -> None:
-    if code is None:
-        return
-    update(code.co_code)
-    update(repr(code.co_names).encode())
-    for constant in code.co_consts:
-        if hasattr(constant, "co_code"):
-            _feed_code(update, constant)
-        else:
-            update(repr(constant).encode())
-
-
-def model_fingerprint(model: nn.Module) -> str:
-    """A hash of a model: the names and types of its modules; names, shapes and values of all that makes its state."""
-    root = unwrap(model)
-    digest = blake2b(digest_size=16)
-    for name, module in root.named_modules():
-        digest.update(f"{name}:{type(module).__qualname__}\n".encode())
-    for name, tensor in chain(root.named_parameters(), root.named_buffers()):
-        digest.update(f"{name}:{tensor.dtype}{tuple(tensor.shape)}\n".encode())
-        values = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(values.view(torch.uint8).numpy().data)
-    for name, value in root.state_dict().items():
-        if not isinstance(value, Tensor):  # the packed weights of quantised layers, and state of the user's own
-            digest.update(f"{name}:{fingerprint([value])}\n".encode())
-    return digest.hexdigest()
 
 
 class _Writer:
@@ -439,13 +403,3 @@ def _as_ids(value: Any) -> tuple[SampleId, ...] | None:
     ids = tuple(int(v) if isinstance(v, np.integer) else v for v in value)
     whole = all(isinstance(v, (int, str)) and not isinstance(v, bool) for v in ids)
     return ids if whole else None
-
-
-def _described(value: Any) -> Any:
-    """A setting as JSON; functions by their name, which is all that can be told of them in another process."""
-    if isinstance(value, Mapping):
-        return {str(key): _described(entry) for key, entry in value.items()}
-    if value is None or isinstance(value, str):
-        return value
-    qualified = getattr(value, "__qualname__", type(value).__qualname__)
-    return f"{getattr(value, '__module__', '')}.{qualified}"

@@ -202,7 +202,7 @@ class Capture:
 
     def _planned(self, prepared: Prepared) -> Sequence[PlannedLayer]:
         trace = self._traced(prepared)
-        if trace.is_ambiguous and (fewer := self._shapes_of_fewer(prepared)) is not None:
+        if trace.shapes.are_ambiguous and (fewer := self._shapes_of_fewer(prepared)) is not None:
             trace = self._traced(prepared, fewer)
         return trace.plan()
 

@@ -203,11 +203,6 @@ class Trace:
 
         return before, after
 
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether a pass over fewer items could tell more of where the items are."""
-        return self.shapes.are_ambiguous
-
     def plan(self) -> list[PlannedLayer]:
         """The layers to record, in order of execution.
 
