@@ -62,23 +62,30 @@ def test_room_changes_nothing_and_every_layer_is_decomposed_once(
     assert not (tmp_path / "bases").exists()
 
 
-def test_an_interruption_decomposes_no_layer_again(networks, images, whole, tmp_path, monkeypatch):
-    made, prepare, row_scores = [], canonical.prepare, canonical.row_scores
+def test_an_interruption_does_no_layer_and_no_pair_of_layers_again(networks, images, whole, tmp_path, monkeypatch):
+    made, prepare, scored_pairs, scores = [], canonical.prepare, [], canonical.scores
     monkeypatch.setattr(canonical, "prepare", lambda x, **options: made.append(1) or prepare(x, **options))
-    rows = []
 
-    def interrupted(x, others):
-        if len(rows) == 12:
+    expected = []
+    monkeypatch.setattr(family, "WORTH_SAYING", 0.0)
+    monkeypatch.setattr(family, "flops_per_second", lambda: 1e6)
+    monkeypatch.setattr(family, "duration", lambda seconds: expected.append(seconds) or "")
+
+    def interrupted(x, y):
+        if len(scored_pairs) == 103:  # within a row of nine
             raise KeyboardInterrupt
-        rows.append(1)
-        return row_scores(x, others)
+        scored_pairs.append(1)
+        return scores(x, y)
 
     with monkeypatch.context() as patch:
-        patch.setattr(canonical, "row_scores", interrupted)
+        patch.setattr(canonical, "scores", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scored(networks, images, tmp_path)
+    monkeypatch.setattr(canonical, "scores", lambda x, y: scored_pairs.append(1) or scores(x, y))
     same(scored(networks, images, tmp_path), whole)
     assert len(made) == 3 * len(REPRESENTATION_LAYERS)
+    assert len(scored_pairs) == 3 * len(REPRESENTATION_LAYERS) ** 2
+    assert expected[1] < expected[0] / 2  # 103 of 243 pairs were done, and all layers of two networks decomposed
 
 
 def test_too_little_room_is_said_before_anything_is_decomposed(networks, images, tmp_path, monkeypatch):

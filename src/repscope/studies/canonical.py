@@ -9,7 +9,7 @@ decomposition, and each layer one decomposition, whatever the number of indexes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,21 +174,6 @@ def scores(x: CanonicalLayer, y: CanonicalLayer) -> Scores:
         _both(found, f"svcca-mean-{share:g}", float(_singular_values(block).double().sum()) / smaller)
         _both(found, f"svcca-r2-{share:g}", float(torch.sum(block.double() ** 2)) / smaller)
     return found
-
-
-def row_scores(x: CanonicalLayer, others: Iterable[CanonicalLayer]) -> dict[str, list[list[float]]]:
-    """Every index between one layer and all layers of another network.
-
-    Returns:
-        For each index two lists with an entry for each of ``others``: s(x, y), and s(y, x).
-    """
-    table: dict[str, list[list[float]]] = {}
-    for other in others:
-        for index, (forward, backward) in scores(x, other).items():
-            lists = table.setdefault(index, [[], []])
-            lists[0].append(forward)
-            lists[1].append(backward)
-    return table
 
 
 def save(layer: CanonicalLayer, path: Path) -> None:

@@ -2,14 +2,14 @@
 
 Ten networks of nine layers with up to 16,384 features and 50,000 examples do not fit a memory. Each decomposed layer is
 written to a folder that is removed at the end, and held, on the GPU where there is one, as long as the room is not
-needed for one that comes sooner. What is finished, a layer or a row of scores, is not done again.
+needed for one that comes sooner. What is finished, a layer or a pair of layers, is not done again.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +23,7 @@ from repscope.engine.products import flops_per_second
 from repscope.errors import InputError
 from repscope.sources import free_memory
 from repscope.studies._shelf import Shelf
-from repscope.studies.folder import replaced
+from repscope.studies.folder import Folder, replaced
 from repscope.studies.page import duration
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def pairs_of_networks(
     Raises:
         InputError: Neither the disk nor the memory has room for the decomposed layers.
     """
-    from repscope.studies.canonical import room_of, row_scores
+    from repscope.studies.canonical import room_of
     from repscope.studies.networks import representation_layers
 
     if layers is None:
@@ -89,32 +89,56 @@ def pairs_of_networks(
     capture = {"reduce": "flatten"} if capture is None else capture
     examples = len(data) if examples is None else examples
     rows = [(a, b, layer) for a, b in pairs for layer in layers[a]]
+    absent = {(a, b, layer): context.folder.absent(_part(a, b, layer), layers[b]) for a, b, layer in rows}
     widths = _widths(models, layers, data, capture)
+    cells = [((a, layer), (b, other)) for (a, b, layer), others in absent.items() for other in others]
     uses = [
         place
-        for a, b, layer in rows
-        if not context.folder.has(_part(a, b, layer))
-        for place in ((a, layer), *((b, other) for other in layers[b]))
+        for (a, b, layer), others in absent.items()
+        if others
+        for place in ((a, layer), *((b, other) for other in others))
     ]
     bases = _Bases(context, models, data, variances, capture, layers if together else None)
     rooms = {(name, layer): room_of(examples, p, bases.dtype) for name in models for layer, p in widths[name].items()}
     bases.expect(uses, rooms)
-    if expected := _expected(models, widths, examples, pairs):
+    if expected := _expected(models, widths, examples, bases.to_make(uses), cells):
         context.say(
             f"CCA family of {len(models)} networks on {examples:,} examples: about {duration(expected)} to expect"
         )
-    found: dict[tuple[str, str], list[Any]] = {pair: [] for pair in pairs}
-    for a, b, layer in track(rows, "CCA family", total=len(rows), show=context.progress):
-
-        def compute(a: str = a, b: str = b, layer: str = layer) -> dict[str, Any]:
-            with context.timed("CCA family"):
-                return row_scores(bases.take((a, layer)), (bases.take((b, other)) for other in layers[b]))
-
-        found[a, b].append(context.folder.kept(_part(a, b, layer), compute))
+    steps = itertools.chain.from_iterable(_score_row(context, bases, row, others) for row, others in absent.items())
+    for _ in track(steps, "CCA family", total=len(cells), show=context.progress):
+        pass
     bases.remove()
+    return {(a, b): _table(context.folder, a, b, layers[a], layers[b]) for a, b in pairs}
+
+
+def _score_row(
+    context: Context, bases: _Bases, row: tuple[str, str, str], others: Sequence[str]
+) -> Generator[None, None, None]:
+    """Score a layer against layers of another network, keep each pair, and yield after it."""
+    from repscope.studies.canonical import scores
+
+    if not others:
+        return
+    a, b, layer = row
+    with context.timed("CCA family"):
+        x = bases.take((a, layer))
+    for other in others:
+        with context.timed("CCA family"):
+            found = scores(x, bases.take((b, other)))
+        context.folder.add(_part(*row), other, found)
+        yield
+
+
+def _table(
+    folder: Folder, a: str, b: str, row_layers: Sequence[str], column_layers: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Index to scores (2, row layers, column layers) of two networks, from what is kept of them."""
+    rows = [folder.part(_part(a, b, layer)) for layer in row_layers]
+    indexes = rows[0][column_layers[0]]
     return {
-        pair: {index: np.array([row[index] for row in tables]).swapaxes(0, 1) for index in tables[0]}
-        for pair, tables in found.items()
+        index: np.moveaxis(np.array([[row[other][index] for other in column_layers] for row in rows]), 2, 0)
+        for index in indexes
     }
 
 
@@ -141,7 +165,7 @@ def assembled(
 
 
 def _part(a: str, b: str, layer: str) -> str:
-    """Name under which a row of scores is kept."""
+    """Name under which the scores of one layer with another network's are kept."""
     return f"cca-family-{a}-{b}-{layer}".replace(" ", "-")
 
 
@@ -172,7 +196,7 @@ class _Bases:
             uses: Network and layer, in the order in which they will be taken.
             rooms: Bytes of each.
         """
-        needed = sum(rooms[place] for place in set(uses) if not self._file(place).exists())
+        needed = sum(rooms[place] for place in self.to_make(uses))
         memory = min(_free(model) for model in self._models.values()) / 2
         disk = shutil.disk_usage(self._results).free
         self._on_disk = needed <= disk
@@ -184,6 +208,10 @@ class _Bases:
                 "another -o."
             )
         self._shelf = Shelf(self._fetch, lambda layer: layer.nbytes, memory, uses)
+
+    def to_make(self, uses: Sequence[Place]) -> set[Place]:
+        """Those that an earlier call has not left in the folder."""
+        return {place for place in uses if not self._file(place).exists()}
 
     def take(self, place: Place) -> CanonicalLayer:
         """The next layer of the uses."""
@@ -235,14 +263,20 @@ def _expected(
     models: Mapping[str, nn.Module],
     widths: Mapping[str, Mapping[str, int]],
     n: int,
-    pairs: Sequence[tuple[str, str]],
+    places: Iterable[Place],
+    cells: Iterable[tuple[Place, Place]],
 ) -> float | None:
-    """Seconds to expect on the CPU, or None where it is not worth saying or nobody knows."""
+    """Seconds that what is left takes on the CPU, or None where it is not worth saying or nobody knows."""
     if any(next(model.parameters()).device.type != "cpu" for model in models.values()):
         return None
-    names = list(widths)
-    ranks = [[min(n, p) for p in widths[name].values()] for name in names]
-    seconds = operations(ranks, n, [(names.index(a), names.index(b)) for a, b in pairs]) / flops_per_second()
+
+    def rank(place: Place) -> int:
+        name, layer = place
+        return min(n, widths[name][layer])
+
+    seconds = (
+        sum(_to_decompose(n, rank(place)) for place in places) + sum(_to_score(n, rank(x), rank(y)) for x, y in cells)
+    ) / flops_per_second()
     return seconds if seconds > WORTH_SAYING else None
 
 
@@ -254,9 +288,14 @@ def operations(ranks: Sequence[Sequence[int]], n: int, pairs: Sequence[tuple[int
         n: Examples.
         pairs: Places of the networks whose layers are compared.
     """
-    total = sum((_MOMENTS + _BASIS) * n * p**2 + _DECOMPOSITION * p**3 for ps in ranks for p in ps)
-    for a, b in pairs:
-        for p, q in itertools.product(ranks[a], ranks[b]):
-            vectors = 3 * min(p, q)  # right ones from the left, and the weights of PWCCA by either
-            total += _PRODUCT * (n + vectors) * p * q + (_PRODUCT / 2 + _SCORING) * min(p, q) ** 3
-    return total
+    decomposing = sum(_to_decompose(n, p) for of_one in ranks for p in of_one)
+    return decomposing + sum(_to_score(n, p, q) for a, b in pairs for p, q in itertools.product(ranks[a], ranks[b]))
+
+
+def _to_decompose(n: int, p: int) -> float:
+    return (_MOMENTS + _BASIS) * n * p**2 + _DECOMPOSITION * p**3
+
+
+def _to_score(n: int, p: int, q: int) -> float:
+    vectors = 3 * min(p, q)  # right ones from the left, and the weights of PWCCA by either
+    return _PRODUCT * (n + vectors) * p * q + (_PRODUCT / 2 + _SCORING) * min(p, q) ** 3

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,16 +72,26 @@ class Folder:
         elif known[key] != plain(value):
             _refuse_others(self.path, {key: known[key]}, {key: plain(value)})
 
-    def has(self, name: str) -> bool:
-        """Whether values are kept under this name."""
-        return self._part(name).exists()
-
     def kept(self, name: str, compute: Callable[[], Any]) -> Any:
         """The values of JSON that ``compute`` returned when it was first called under this name, here or before."""
         path = self._part(name)
         if not path.exists():
             write_json(path, plain(compute()))
         return read_json(path)
+
+    def part(self, name: str) -> dict[str, Any]:
+        """The values of JSON that were added under this name, by key; empty before the first."""
+        path = self._part(name)
+        return dict(read_json(path)) if path.exists() else {}
+
+    def add(self, name: str, key: str, value: Any) -> None:
+        """Keep one more value of JSON under this name and key."""
+        write_json(self._part(name), {**self.part(name), key: value})
+
+    def absent(self, name: str, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that no value was added for."""
+        part = self.part(name)
+        return [key for key in keys if key not in part]
 
     def _part(self, name: str) -> Path:
         return self.path / "parts" / f"{name}.json"
