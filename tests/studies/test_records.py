@@ -47,4 +47,4 @@ def test_the_networks_that_are_kept_are_those_that_the_page_lists():
     rows = re.findall(r"^\| `(.+?)` \|.*seeds 0 to (\d+) ", (RESULTS / "networks/README.md").read_text("utf-8"), re.M)
     assert {name: int(last) + 1 for name, last in rows} == kept
     page = (RESULTS / "README.md").read_text("utf-8").replace("\n", " ")
-    assert "ten Tiny-10, and three with half the channels. Those of the other studies are not" in page
+    assert "twice ten Tiny-10, and three with half the channels. Those of the other studies are not" in page

@@ -325,7 +325,7 @@ STUDY = Study(
         },
         "small": {
             "data": "cifar10",
-            "epochs": 24,
+            "epochs": 40,
             "train_images": 50000,
             "width": 16,
             "images": 4000,
@@ -347,7 +347,7 @@ STUDY = Study(
         "small": (
             "4,000 of the 10,000 test images: eigenvalues are smaller in proportion, and so is the number of shared "
             "eigenvectors of the convolutions, which the number of images bounds.",
-            "24 epochs.",
+            "40 epochs.",
         ),
         "paper": (),
     },
