@@ -113,6 +113,27 @@ def resnet(**more: Any) -> nn.Module:
     return ResNetModel(ResNetConfig(**{**sizes, **more})).eval()
 
 
+EXPERTS = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+DECODERS: dict[str, dict[str, Any]] = {
+    "bloom": {"n_layer": 2, "n_head": 2},  # the feed-forward network adds the residual stream
+    "mpt": {"d_model": WIDTH, "n_layers": 2, "n_heads": 2},  # as does this one
+    "phi3": {"num_key_value_heads": 1},  # o_proj is registered before qkv_proj
+    "codegen": {"n_embd": WIDTH, "n_layer": 2, "n_head": 2, "rotary_dim": 4},  # as is this one
+    "mixtral": {"num_key_value_heads": 1, **EXPERTS},  # no linear layer beside attention
+    "qwen2_moe": {"num_key_value_heads": 1, "shared_expert_intermediate_size": 24, **EXPERTS},  # Moe in every name
+    "opt": {"ffn_dim": 24, "word_embed_proj_dim": WIDTH},  # items and tokens are one axis in the feed-forward network
+}
+
+
+def decoder(kind: str, **more: Any) -> nn.Module:
+    """A decoder with some peculiarity in its structure."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(kind, **{**SIZES, **SPECIAL, **DECODERS[kind], **more})
+    model: nn.Module = AutoModel.from_config(config)
+    return model.eval()
+
+
 TEXT_MODELS: dict[str, Callable[..., nn.Module]] = {"bert": bert, "gpt2": gpt2, "llama": llama, "t5": t5}
 
 

@@ -84,6 +84,18 @@ def test_attention_and_mlp_add_up_to_the_residual_stream(kind: str) -> None:
     torch.testing.assert_close(x + attention + mlp, residual)
 
 
+@pytest.mark.parametrize("kind", language.DECODERS)
+def test_so_they_do_in_decoders_with_peculiar_structures(kind: str) -> None:
+    model = language.decoder(kind)
+    output = hidden_states(model, IDS)
+    parts = {part: list(captured(model, part).values()) for part in ("embeddings", "attention", "mlp", "residual")}
+    assert [len(layers) for layers in parts.values()] == [1, 2, 2, 2]
+    stream = parts["embeddings"] + parts["residual"]
+    torch.testing.assert_close(stream[:2], list(output.hidden_states[:2]))
+    for x, attention, mlp, y in zip(stream, parts["attention"], parts["mlp"], stream[1:], strict=False):
+        torch.testing.assert_close(x + attention + mlp, y)
+
+
 def test_t5_adds_three_parts_in_its_decoder() -> None:
     model, batch = language.t5(), {**IDS, "decoder_input_ids": IDS["input_ids"]}
     got = captured(model, ["attention", "mlp", "residual"], batch)
@@ -171,6 +183,23 @@ def test_a_module_of_the_same_name_comes_first() -> None:
 def test_parts_that_are_not_there(model: Any, part: str, reason: str) -> None:
     with pytest.raises(InputError, match=rf"layers must name parts that the model has, got '{part}' .*{reason}"):
         Capture(model(), part)
+
+
+def test_attentions_in_a_list_of_their_own_are_no_blocks() -> None:
+    from transformers import XLMConfig, XLMModel
+
+    model = XLMModel(XLMConfig(emb_dim=language.WIDTH, n_layers=2, n_heads=2, vocab_size=language.VOCABULARY))
+    with pytest.raises(InputError, match=r"got 'residual' .* for a XLMModel: none of its modules is a block"):
+        Capture(model, "residual")
+
+
+def test_final_norm_of_a_class_with_a_number_behind_its_name() -> None:
+    class LayerNorm1P(nn.LayerNorm):
+        """As in Nemotron."""
+
+    model = language.llama()
+    model.norm = LayerNorm1P(language.WIDTH)
+    assert list(captured(model, "final_norm")) == ["norm"]
 
 
 def test_heads_need_their_number() -> None:

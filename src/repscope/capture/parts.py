@@ -3,17 +3,20 @@
 The words are found from the structure of the modules, so they hold for Hugging Face's models, for torch's own
 transformers, and for most that are written like them:
 
-- A *block* is a member of a container (ModuleList, Sequential) with attention and a linear layer beside it. Where no
-  module of a network is an attention, the blocks are the outermost members that have children of their own, looking
-  through stages: modules named so, or that hold nothing but containers. That fits residual networks.
-- An attention's *projection* is the last linear layer in it. What enters the projection are the heads side by side, and
-  what it returns is what attention adds to the residual stream, before any normalisation or sum.
+- A *block* is a member of a container (ModuleList, Sequential) with attention and a linear layer or a feed-forward
+  network beside it. Where no member has attention in it or is one, the blocks are the outermost members that have
+  children of their own, looking through stages: modules named so, or that hold nothing but containers. That fits
+  residual networks.
+- An attention's *projection* is the last linear layer in it whose name isn't one of queries, keys, values, gates or
+  positions. What enters the projection are the heads side by side, and what it returns is what attention adds to the
+  residual stream, before any normalisation or sum.
 
 A network may have modules under these very names; these come first then.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -87,8 +90,13 @@ _ABSENT = {
 }
 _ATTENTION = re.compile(r"Attention|Attn")
 _LINEAR = re.compile(r"Linear|Conv1D$")  # Conv1D: GPT-2's name for a linear layer; not torch's Conv1d
-_FEED_FORWARD = re.compile(r"MLP|Mlp|FeedForward|FFN|MoE|Moe|Dense(Gated)?ActDense")
-_NORM = re.compile(r"Norm$")
+_INWARD = re.compile(
+    r"(^|[._])(w?(q|k|v|kv|qkv)|query|key|value|in|gate|g|router|sink|pos|rel|relative|indexer|compressor)($|[._])",
+    re.IGNORECASE,
+)
+"""Names of linear layers in an attention that come before its projection, or beside it."""
+_FEED_FORWARD = re.compile(r"MLP|Mlp|FeedForward|FFN|Mo[eE](Block|Layer)?$|Dense(Gated)?ActDense")
+_NORM = re.compile(r"Norm(1P)?$")
 _NOT_BEHIND = re.compile(r"emb|pre|rotary", re.IGNORECASE)
 _STAGE = re.compile(r"Stage$")
 _HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead")
@@ -111,12 +119,9 @@ class _Anatomy:
     @classmethod
     def of(cls, table: ModuleTable) -> _Anatomy:
         members = [name for name in table.modules if name in table.blocks]
-        attentions = {
-            name: tuple(_outermost(table, name, lambda module: bool(_ATTENTION.search(type(module).__name__))))
-            for name in members
-        }
+        attentions = {name: tuple(_outermost(table, name, _is_attention)) for name in members}
         if any(attentions.values()):
-            whole = [name for name in members if attentions[name] and _linear_beside(table, name, attentions[name])]
+            whole = [name for name in members if attentions[name] and _feeds_forward(table, name, attentions[name])]
             smallest = [name for name in whole if not any(other.startswith(f"{name}.") for other in whole)]
             homes = {name.rpartition(".")[0] for name in smallest}  # hybrids: some blocks have no attention
             blocks = [
@@ -124,6 +129,8 @@ class _Anatomy:
                 for name in members
                 if name.rpartition(".")[0] in homes and not any(other.startswith(f"{name}.") for other in smallest)
             ]
+        elif any(_is_attention(table.modules[name]) for name in members):
+            blocks = []  # attentions in a list of their own (XLM): no module has a block's output
         else:
             blocks = []
             for name in members:
@@ -172,10 +179,11 @@ def _mlp(anatomy: _Anatomy, root: nn.Module) -> Iterator[Tap]:
         attentions = anatomy.attentions[block]
         if not attentions:
             continue
-        inside = _outermost(table, block, lambda module: bool(_FEED_FORWARD.search(type(module).__name__)))
-        beside = [name for name in inside if not _is_within(name, attentions)]
-        for name in beside or _linear_beside(table, block, attentions)[-1:]:
-            yield Tap(name, name)
+        for name in (
+            _beside(table, block, attentions, _is_feed_forward) or _linear_beside(table, block, attentions)[-1:]
+        ):
+            seen = _last_linear(table, name) if _adds_residual(table.modules[name]) else name
+            yield Tap(seen, seen)
 
 
 def _embeddings(anatomy: _Anatomy, root: nn.Module) -> Iterator[Tap]:
@@ -218,19 +226,48 @@ def _is_within(name: str, others: list[str] | tuple[str, ...]) -> bool:
     return any(name == other or name.startswith(f"{other}.") for other in others)
 
 
+def _is_attention(module: nn.Module) -> bool:
+    return bool(_ATTENTION.search(type(module).__name__))
+
+
 def _is_linear(module: nn.Module) -> bool:
     return bool(_LINEAR.search(type(module).__name__))
 
 
+def _is_feed_forward(module: nn.Module) -> bool:
+    return bool(_FEED_FORWARD.search(type(module).__name__))
+
+
+def _beside(
+    table: ModuleTable, block: str, attentions: tuple[str, ...], fits: Callable[[nn.Module], bool]
+) -> list[str]:
+    return [name for name in _outermost(table, block, fits) if not _is_within(name, attentions)]
+
+
 def _linear_beside(table: ModuleTable, block: str, attentions: tuple[str, ...]) -> list[str]:
-    return [name for name in _outermost(table, block, _is_linear) if not _is_within(name, attentions)]
+    return _beside(table, block, attentions, _is_linear)
+
+
+def _feeds_forward(table: ModuleTable, block: str, attentions: tuple[str, ...]) -> bool:
+    """Whether a module has more beside its attentions; of experts the weights may be no linear layers."""
+    return bool(_linear_beside(table, block, attentions) or _beside(table, block, attentions, _is_feed_forward))
+
+
+def _adds_residual(module: nn.Module) -> bool:
+    """Whether a feed-forward network is handed the residual stream to add it itself (BLOOM, MPT)."""
+    return "residual" in inspect.signature(module.forward).parameters
+
+
+def _last_linear(table: ModuleTable, within: str) -> str:
+    return [within, *_outermost(table, within, _is_linear)][-1]
 
 
 def _projection(table: ModuleTable, attention: str) -> str | None:
     if isinstance(table.modules[attention], nn.MultiheadAttention):
         return None
     linear = _outermost(table, attention, _is_linear)
-    return linear[-1] if linear else None
+    outward = [name for name in linear if not _INWARD.search(name.removeprefix(f"{attention}."))]
+    return outward[-1] if outward else None
 
 
 def _is_stage(table: ModuleTable, name: str) -> bool:
