@@ -79,6 +79,12 @@ def roberta(**more: Any) -> nn.Module:
     return RobertaModel(RobertaConfig(**{**SIZES, **SPECIAL, **more})).eval()
 
 
+def esm(**more: Any) -> nn.Module:
+    from transformers import EsmConfig, EsmModel
+
+    return EsmModel(EsmConfig(**{**SIZES, "pad_token_id": 0, "position_embedding_type": "absolute", **more})).eval()
+
+
 def gpt2(**more: Any) -> nn.Module:
     from transformers import GPT2Config, GPT2Model
 

@@ -59,7 +59,7 @@ class TestPadding:
             torch.testing.assert_close(x, torch.cat([rows[name] for rows in alone]), **ROUNDING)
 
     @pytest.mark.parametrize("reduce", ["tokens", "auto", "first", "last", "sample:3"])
-    @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "roberta", "t5"])
+    @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "roberta", "esm", "t5"])
     def test_padding_on_the_left(self, kind: str, reduce: str) -> None:
         model = getattr(language, kind)()
         model = model.encoder if kind == "t5" else model
@@ -69,6 +69,20 @@ class TestPadding:
         expected, got = (captured(model, batch, reduce) for batch in (right, left))
         for name, x in expected.items():
             torch.testing.assert_close(got[name], x, **ROUNDING)
+
+    @pytest.mark.parametrize("reduce", ["tokens", "mean", "last", "sample:3:1"])
+    def test_where_a_layer_has_the_tokens_of_all_items_in_one_axis(self, reduce: str) -> None:
+        model = language.decoder("opt")
+        batch = ids_of(7, 3, 5)
+        together = captured(model, batch, reduce, ["mlp", "residual"])
+        alone = [
+            captured(model, {"input_ids": ids[None, mask == 1]}, reduce, "mlp")
+            for ids, mask in zip(*batch.values(), strict=True)
+        ]
+        for name, x in together.items():
+            assert len(x) == {"tokens": 15, "sample:3:1": 9}.get(reduce, 3)
+            if name in alone[0]:
+                torch.testing.assert_close(x, torch.cat([rows[name] for rows in alone]), **ROUNDING)
 
     @pytest.mark.parametrize("cache", [True, False])
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -136,6 +150,14 @@ class TestPadding:
         assert captured(Bag(), ids_of(4, 4), "tokens", "out")["out"].shape == (8, 4)
         with pytest.raises(CaptureError, match=r"model must take attention_mask to run on padded batches"):
             captured(Bag(), ids_of(4, 3), "tokens", "out")
+
+    def test_so_does_one_that_drops_the_mask(self) -> None:
+        from transformers import FNetConfig, FNetModel
+
+        model = TextModel(FNetModel(FNetConfig(**language.SIZES, tpu_short_seq_length=8)), language.word_pieces())
+        assert captured(model, SENTENCES[:1] * 2, "mean", "residual")
+        with pytest.raises(CaptureError, match=r"model must take attention_mask to run on padded batches"):
+            captured(model, SENTENCES, "mean", "residual")
 
 
 class TestSample:

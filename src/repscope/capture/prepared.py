@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from repscope.capture.data import Batch, attention_mask, model_inputs
 from repscope.capture.nested import rebuilt, tensor_of, with_values
 from repscope.capture.reduce import TOKEN_LEVEL
+from repscope.capture.text import counts_from_padding
 from repscope.capture.tokens import UNITS, BatchTokens, Text, Tokens
 from repscope.errors import CaptureError, InputError
 
@@ -69,7 +70,7 @@ def with_positions(batch: Batch, model: nn.Module) -> Batch:
     mask = attention_mask(batch)
     if mask is None or bool(mask[:, 0].all()) or "position_ids" not in inspect.signature(model.forward).parameters:
         return batch
-    if any(hasattr(module, "create_position_ids_from_input_ids") for module in model.modules()):
+    if counts_from_padding(model):
         return batch
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     placed = {**keywords, "position_ids": positions}
@@ -78,18 +79,25 @@ def with_positions(batch: Batch, model: nn.Module) -> Batch:
     return rebuilt(batch, [with_values(batch[0], placed), *batch[1:]])
 
 
-def check_mask_accepted(batch: Batch, accepted: Mapping[str, Any], model: str) -> None:
+def check_mask_accepted(batch: Batch, accepted: Mapping[str, Any], model: nn.Module, name: str) -> None:
     """Refuses padding for a model that can't be told of it.
 
     Raises:
         CaptureError: the batch is padded, and the model's forward has no ``attention_mask``.
     """
-    mask = None if "attention_mask" in accepted else attention_mask(batch)
+    is_told = "attention_mask" in accepted and not _drops_mask(model)
+    mask = None if is_told else attention_mask(batch)
     if mask is not None and not bool(mask.all()):
         raise CaptureError(
-            f"Capture: {model} must take attention_mask to run on padded batches, got a forward without it, which "
+            f"Capture: {name} must take attention_mask to run on padded batches, got a forward without it, which "
             "would read the padding as text. Give all items of a batch one length, or take batch_size=1."
         )
+
+
+def _drops_mask(model: nn.Module) -> bool:
+    """Whether a model of Hugging Face names its inputs, and the mask would be among others, of no effect (FNet)."""
+    names = inspect.signature(model.forward).parameters if hasattr(model, "config") else {}
+    return "input_ids" in names and "attention_mask" not in names
 
 
 def check_one_kind_of_tokens(planned: Sequence[PlannedLayer], tokens: BatchTokens) -> None:

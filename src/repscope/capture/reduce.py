@@ -3,7 +3,8 @@
 Three kinds of activations are told apart by their number of axes and by where their features are:
 
 - *vectors*, (items,) or (items, features): one row per item already, left as they are by every named reduction;
-- *tokens*, (items, tokens, features): a third axis with the features last;
+- *tokens*, (items, tokens, features): a third axis with the features last; also (items · tokens, features), as experts
+  and the feed-forward networks of some language models have them, where the batch tells its tokens;
 - *maps*: everything else. Channels are axis 1, as in torch's convolutions, (items, channels, height, width), unless
   the layer keeps its features last, as a Linear on a map of shape (items, height, width, channels) does.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,11 +130,20 @@ def text_of(batch: Any) -> Sequence[str] | None:
     return batch[0] if has_labels and _is_text(batch[0]) else None
 
 
+def counts_from_padding(model: nn.Module) -> bool:
+    """Whether a model numbers its tokens itself, from behind the padding token, as RoBERTa and MPNet do."""
+    counter = "create_position_ids_from_input_ids"  # a method, or a function beside the class
+    return any(
+        hasattr(module, counter) or hasattr(sys.modules.get(type(module).__module__), counter)
+        for module in model.modules()
+    )
+
+
 def _longest(model: nn.Module, tokenizer: Any) -> int | None:
     """What the tokenizer says, and what the positions of the model allow."""
     config = getattr(model, "config", None)
     limits = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
-    if any(hasattr(module, "create_position_ids_from_input_ids") for module in model.modules()):
+    if counts_from_padding(model):
         padding = getattr(config, "pad_token_id", None)
         limits[1] = limits[1] - 1 - (padding or 0) if isinstance(limits[1], int) else None  # counted from behind it
     known = [limit for limit in limits if isinstance(limit, int) and 0 < limit < _NO_LIMIT]

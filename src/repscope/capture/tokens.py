@@ -94,6 +94,13 @@ class Tokens:
     keep: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    def apart(self, x: Tensor) -> Tensor:
+        """An activation, items first; one with the tokens of all items in one axis as (items, tokens, features)."""
+        told = self.content if self.real is None else self.real
+        if x.ndim != 2 or told is None or told.ndim != 2 or told.is_floating_point() or told.shape[1] == 1:
+            return x
+        return x.reshape(*told.shape, x.shape[1]) if len(x) == told.numel() else x
+
     def sampled(self, tokens: int, seed: int, shape: Sequence[int]) -> Tensor:
         """Which real tokens are sampled: up to ``tokens`` of each item, without replacement, as booleans of ``shape``.
 

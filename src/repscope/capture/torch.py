@@ -298,7 +298,7 @@ class Capture:
         args, keywords = model_inputs(batch)
         if keywords:
             keywords = accepted_keywords(self._root.forward, keywords)
-            check_mask_accepted(batch, keywords, self.name)
+            check_mask_accepted(batch, keywords, self._root, self.name)
         self._root(*move(args, device, dtype), **move(keywords, device, dtype))
 
 

@@ -24,7 +24,7 @@ from repscope.capture.layers import (
 )
 from repscope.capture.parts import Side, Tap
 from repscope.capture.reduce import Reduce, Reduction, name_of, reduce_activation, rule_for
-from repscope.capture.tokens import BatchTokens
+from repscope.capture.tokens import BatchTokens, Tokens
 from repscope.errors import CaptureError, CaptureWarning
 
 _READS_ENCODER = re.compile(r"(EncDec|[Cc]ross|encoder_attn).*\.(k|v|key|value|k_proj|v_proj)$")
@@ -38,7 +38,8 @@ class LayerInfo:
     Attributes:
         name: the name in the model; ``name#k`` for call k of a module that is called several times.
         kind: the class name of the module.
-        shape: the shape of the activation in that pass, batch axis included.
+        shape: the shape of the activation in that pass, batch axis included; (items, tokens, features) also where the
+            module has the tokens of all items in one axis.
         features: columns of the representation.
         examples_per_item: rows of the representation for each item of the batch; NaN if the batch doesn't say how many
             items it holds (a custom object).
@@ -133,11 +134,15 @@ class Recipe:
                 f"Capture: layer '{layer}' must have one or more rows for each of the {items} items of the batch, got "
                 f"shape {tuple(x.shape)}. Leave it out."
             )
-        by_item = x.detach().movedim(self.item_axis, 0)
+        of_layer = self.tokens(tokens)
+        by_item = of_layer.apart(x.detach().movedim(self.item_axis, 0))
         if self.tap is not None and self.tap.head is not None:
             by_item = head_of(by_item, self.tap.head, self.tap.heads, layer)
-        of_layer = tokens.target if self.target else tokens.source
         return reduce_activation(by_item, self.how, tokens=of_layer, features_last=self.features_last, layer=layer)
+
+    def tokens(self, tokens: BatchTokens) -> Tokens:
+        """Which of the tokens of a batch are those of the layer."""
+        return tokens.target if self.target else tokens.source
 
 
 class Trace:
@@ -292,7 +297,8 @@ class Trace:
         matrix = recipe.matrix(x, self._items, self._tokens, call.name)
         per_item = matrix.shape[0] / self._items if self._items else float("nan")
         dtype, device = str(matrix.dtype).removeprefix("torch."), str(matrix.device)
-        return LayerInfo(call.name, type(module).__name__, tuple(x.shape), matrix.shape[1], per_item, dtype, device)
+        shape = tuple(recipe.tokens(self._tokens).apart(x).shape)
+        return LayerInfo(call.name, type(module).__name__, shape, matrix.shape[1], per_item, dtype, device)
 
     def _planned(self, call: Call) -> PlannedLayer:
         counts = self._tap_counts if call in self._tapped else self._counts
