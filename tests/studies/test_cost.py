@@ -49,9 +49,10 @@ def test_times_come_from_the_measured_speed(monkeypatch):
     monkeypatch.setattr(cost, "_rate", lambda spec, *_: 500.0)
     monkeypatch.setattr(cost, "_at_once", lambda _: 4)
     monkeypatch.setattr(cost, "flops_per_second", lambda: 1e9)
-    plan = Plan([Training(TINY10, "digits", 2, 10), Training(TINY10, "digits", 3, 0)])
+    plan = Plan([*(Training(TINY10, "digits", count, 10) for count in (2, 5)), Training(TINY10, "digits", 3, 0)])
     assert cost.estimate(plan) == [
         "2 × tiny10, 10 epochs of 1,400 images of digits: about 28 s at 500 a second and network",  # 28,000 / (2 · 500)
+        "5 × tiny10, 10 epochs of 1,400 images of digits: about 56 s at 500 a second and network",  # four, then one
         "3 × tiny10, untrained",
     ]
     one = Comparing([(TINY10, 1)], "cifar10", 500)

@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from repscope.errors import FileFormatError, InputError  # noqa: E402
+from repscope.studies._checkpoint import Checkpoint  # noqa: E402
 from repscope.studies.text import load_text  # noqa: E402
 from repscope.studies.translating import (  # noqa: E402
     _batches,
@@ -172,6 +173,20 @@ def test_an_interrupted_training_ends_with_the_same_weights(pairs, tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(FileFormatError, match="must be a whole safetensors file"):
         train_translator(network(dropout=0.1), pairs, **options, checkpoint=path)
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_what_adam_keeps_is_put_on_the_device_of_the_model(tmp_path):
+    # Of fused Adam also the count of steps, which its kernel reads there.
+    model, elsewhere = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2, device="meta")
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    Checkpoint(tmp_path / "it.safetensors", {}, model, optimizer).save([])
+    empty = torch.optim.Adam(elsewhere.parameters())
+    Checkpoint(tmp_path / "it.safetensors", {}, elsewhere, empty).load()
+    assert [sorted(state) for state in empty.state.values()] == [["exp_avg", "exp_avg_sq", "step"]] * 2
+    assert {value.device.type for state in empty.state.values() for value in state.values()} == {"meta"}
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Checkpoint:
         recipe: Everything that decides the course of the training, as JSON values. A file that was
             written with another recipe is refused.
         model: The network that is trained.
-        optimizer: Its optimizer: SGD with momentum, or Adam.
+        optimizer: Its optimizer: SGD with momentum, or fused Adam.
     """
 
     def __init__(self, path: Path, recipe: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -87,9 +87,9 @@ class Checkpoint:
 
 
 def _as_made_for(parameter: Tensor, value: Tensor) -> Tensor:
-    """A tensor of the optimizer's as it would have made it: in the memory format of the parameter."""
-    if value.shape != parameter.shape:  # Adam's count of steps
-        return value
+    """A tensor of the optimizer's as it would have made it: on the parameter's device, in its memory format."""
+    if value.shape != parameter.shape:  # Adam's count of steps; where Adam is fused, its kernel reads it on the device
+        return value.to(parameter.device)
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,8 +53,8 @@ def estimate(plan: Plan, device: str = "auto") -> list[str]:
         if rate is None:
             lines.append(f"{training.words}{_counted(training)}")
             continue
-        together = min(training.count, _at_once(device))
-        seconds = training.passes / (rate * together)
+        rounds = math.ceil(training.count / _at_once(device))  # one network is never divided
+        seconds = rounds * training.passes / training.count / rate
         lines.append(f"{training.words}: about {duration(seconds)} at {rate:,.0f} a second and network")
     if plan.comparings:
         total = sum(map(operations_of, plan.comparings))
