@@ -114,6 +114,17 @@ def test_bert_normalises_what_attention_and_mlp_add() -> None:
         torch.testing.assert_close(block.output.LayerNorm(middle + mlp), residual)
 
 
+def test_a_feed_forward_network_that_normalises_its_sum() -> None:
+    from transformers import XLNetConfig, XLNetModel
+
+    model = XLNetModel(XLNetConfig(vocab_size=400, d_model=language.WIDTH, n_layer=1, n_head=2, d_inner=24)).eval()
+    got = captured(model, ["layer.0.rel_attn", "mlp", "residual"])
+    assert list(got) == ["layer.0.rel_attn", "layer.0.ff.layer_2", "layer.0"]
+    x, mlp, residual = got.values()
+    with torch.no_grad():
+        torch.testing.assert_close(model.layer[0].ff.layer_norm(x + mlp), residual)
+
+
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "t5"])
 def test_projected_heads_are_the_attention(kind: str) -> None:
     model = getattr(language, kind)()

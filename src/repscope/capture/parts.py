@@ -96,6 +96,7 @@ _INWARD = re.compile(
 )
 """Names of linear layers in an attention that come before its projection, or beside it."""
 _FEED_FORWARD = re.compile(r"MLP|Mlp|FeedForward|FFN|Mo[eE](Block|Layer)?$|Dense(Gated)?ActDense")
+_EXPERTS = re.compile(r"Mo[eE]|Sparse")
 _NORM = re.compile(r"Norm(1P)?$")
 _NOT_BEHIND = re.compile(r"emb|pre|rotary", re.IGNORECASE)
 _STAGE = re.compile(r"Stage$")
@@ -182,7 +183,7 @@ def _mlp(anatomy: _Anatomy, root: nn.Module) -> Iterator[Tap]:
         for name in (
             _beside(table, block, attentions, _is_feed_forward) or _linear_beside(table, block, attentions)[-1:]
         ):
-            seen = _last_linear(table, name) if _adds_residual(table.modules[name]) else name
+            seen = _last_linear(table, name) if _adds_residual(table, name) else name
             yield Tap(seen, seen)
 
 
@@ -234,6 +235,10 @@ def _is_linear(module: nn.Module) -> bool:
     return bool(_LINEAR.search(type(module).__name__))
 
 
+def _is_norm(module: nn.Module) -> bool:
+    return bool(_NORM.search(type(module).__name__))
+
+
 def _is_feed_forward(module: nn.Module) -> bool:
     return bool(_FEED_FORWARD.search(type(module).__name__))
 
@@ -253,9 +258,14 @@ def _feeds_forward(table: ModuleTable, block: str, attentions: tuple[str, ...]) 
     return bool(_linear_beside(table, block, attentions) or _beside(table, block, attentions, _is_feed_forward))
 
 
-def _adds_residual(module: nn.Module) -> bool:
-    """Whether a feed-forward network is handed the residual stream to add it itself (BLOOM, MPT)."""
-    return "residual" in inspect.signature(module.forward).parameters
+def _adds_residual(table: ModuleTable, name: str) -> bool:
+    """Whether a feed-forward network may add the residual stream itself.
+
+    It is handed the stream (BLOOM, MPT), or has a normalisation, which may come behind the sum (XLNet, Funnel).
+    """
+    module = table.modules[name]
+    normalises = not _EXPERTS.search(type(module).__name__) and bool(_outermost(table, name, _is_norm))
+    return normalises or "residual" in inspect.signature(module.forward).parameters
 
 
 def _last_linear(table: ModuleTable, within: str) -> str:
@@ -285,7 +295,7 @@ def _final_norms_in(table: ModuleTable, home: str) -> list[str]:
     return [
         name
         for name in _children(table, home)
-        if _NORM.search(type(table.modules[name]).__name__) and not _NOT_BEHIND.search(name.rpartition(".")[2])
+        if _is_norm(table.modules[name]) and not _NOT_BEHIND.search(name.rpartition(".")[2])
     ]
 
 
