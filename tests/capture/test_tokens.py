@@ -151,7 +151,17 @@ class TestPadding:
         with pytest.raises(CaptureError, match=r"model must take attention_mask to run on padded batches"):
             captured(Bag(), ids_of(4, 3), "tokens", "out")
 
-    def test_so_does_one_that_drops_the_mask(self) -> None:
+    def test_a_model_that_counts_from_the_left_edge_refuses_padding_there(self) -> None:
+        from transformers import BartConfig, BartModel
+
+        sizes = {"d_model": language.WIDTH, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 24}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": language.VOCABULARY}
+        model = BartModel(BartConfig(**sizes, **heads)).encoder
+        assert captured(model, ids_of(4, 3), "mean", "residual")
+        with pytest.raises(CaptureError, match=r"padding on the right for a BartEncoder, .*padding_side to 'right'"):
+            captured(model, ids_of(4, 3, left=True), "mean", "residual")
+
+    def test_a_model_that_drops_the_mask_refuses_padding(self) -> None:
         from transformers import FNetConfig, FNetModel
 
         model = TextModel(FNetModel(FNetConfig(**language.SIZES, tpu_short_seq_length=8)), language.word_pieces())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ from repscope.errors import CaptureError, InputError
 
 if TYPE_CHECKING:
     from repscope.capture.trace import PlannedLayer
+
+
+_FROM_THE_EDGE = re.compile(r"(Learned|Sinusoidal)PositionalEmbedding$")
+"""Classes of absolute positions in the encoder-decoders of Hugging Face."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,23 @@ def with_positions(batch: Batch, model: nn.Module) -> Batch:
 
     Models of Hugging Face that number positions from the left edge of the batch take ``position_ids`` for this, as
     their own ``generate`` gives them. Models that count from the padding (RoBERTa) need none.
+
+    Raises:
+        CaptureError: the model numbers positions from the left edge and can't be told others (BART).
     """
     keywords = _keywords(batch)
     if "attention_mask" not in keywords or "position_ids" in keywords or not hasattr(model, "config"):
         return batch
     mask = attention_mask(batch)
-    if mask is None or bool(mask[:, 0].all()) or "position_ids" not in inspect.signature(model.forward).parameters:
+    if mask is None or bool(mask[:, 0].all()) or counts_from_padding(model):
         return batch
-    if counts_from_padding(model):
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        if any(_FROM_THE_EDGE.search(type(module).__name__) for module in model.modules()):
+            raise CaptureError(
+                f"Capture: attention_mask must have its padding on the right for a {type(model).__name__}, which "
+                "numbers tokens from the left edge of the batch and takes no position_ids, got padding on the left. "
+                "Set the tokenizer's padding_side to 'right'."
+            )
         return batch
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     placed = {**keywords, "position_ids": positions}
