@@ -52,6 +52,15 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_numbers(workshop, t
     assert numbers(folder) == numbers(whole.folder)
 
 
+def test_random_matrices_are_the_same_after_an_interruption(workshop, tmp_path):
+    whole = workshop.run("invariance")
+    folder = run(workshop, tmp_path, "invariance").folder
+    assert numbers(run(workshop, tmp_path, "invariance").folder) == numbers(whole.folder)
+    for part in ("theorem", "theorem-real", "ridge"):
+        (folder / "parts" / f"{part}.json").unlink()
+    assert numbers(run(workshop, tmp_path, "invariance").folder) == numbers(whole.folder)
+
+
 def test_a_finished_study_is_written_again_without_work(workshop, monkeypatch):
     first = workshop.run("resnet")
     page = first.page.read_text(encoding="utf-8")

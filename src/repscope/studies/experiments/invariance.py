@@ -61,9 +61,9 @@ def run(context: Context) -> Findings:
     """Transform, compare, and set both sides of every identity beside each other."""
     rng = np.random.default_rng(context["seed"])
     x, y, wide = _representations(context)
-    moved = context.folder.kept("invariances", lambda: _moved(x, y, rng))
-    forced = context.folder.kept("theorem", lambda: _by_width(context["theorem_examples"], rng))
-    real = context.folder.kept("theorem-real", lambda: _forced_on(wide, rng))
+    moved = _kept(context, "invariances", lambda: _moved(x, y, rng), rng)
+    forced = _kept(context, "theorem", lambda: _by_width(context["theorem_examples"], rng), rng)
+    real = _kept(context, "theorem-real", lambda: _forced_on(wide, rng), rng)
     found = identities(x, y)
     generated = identities(*_generated(rng))
     paths = context.folder.kept("ridge", lambda: ridge_paths(x, y, RIDGES))
@@ -92,6 +92,19 @@ def run(context: Context) -> Findings:
         },
         notes=(f"x has {x.shape[1]} features of rank {ranks[0]}, y {y.shape[1]} of rank {ranks[1]}, n = {len(x)}.",),
     )
+
+
+def _kept(context: Context, name: str, compute: Callable[[], Any], rng: np.random.Generator) -> Any:
+    """A part that is kept, with the state of the generator behind it: what follows draws the same where it is read."""
+
+    def computed() -> Any:
+        value = compute()
+        context.folder.add("generator", name, rng.bit_generator.state)
+        return value
+
+    value = context.folder.kept(name, computed)
+    rng.bit_generator.state = context.folder.part("generator").get(name, rng.bit_generator.state)
+    return value
 
 
 def _representations(context: Context) -> tuple[Matrix, Matrix, Matrix]:
