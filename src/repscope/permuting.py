@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,14 @@ import numpy.typing as npt
 
 from repscope.errors import InputError
 from repscope.inference.closed_form import pair_factors
+from repscope.inference.moments import CONSTANT
 from repscope.inference.permutation import bytes_needed, draw_orders, of_rows, permuted_products, permuted_scores
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
 from repscope.prepared import PreparedLayers
+
+_ROUNDING = 1e-12
+"""Standard deviation over the width of a measure's range that rounding may bring forth by itself."""
 
 
 def permuted_values(
@@ -58,4 +63,13 @@ def permuted_values(
         found = permuted_scores(measure, states, opened.source.arrays, rows, columns, orders)
     # Scored as they are too, for the warnings; the numbers are those of the permutations, so that ties are exact.
     scored = prepared.scores(measure, opened.source, states, rows, columns)
-    return np.where(np.isnan(scored), np.nan, found), complete
+    return np.where(np.isnan(scored), np.nan, _without_rounding(found, measure.facts.range)), complete
+
+
+def _without_rounding(scores: npt.NDArray[np.float64], ends: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """The scores (1 + K, …) of every order, equal where no order moves them, as those of layers wider than n."""
+    width = ends[1] - ends[0]
+    room = CONSTANT * np.abs(scores.mean(axis=0))
+    if math.isfinite(width):
+        room = np.maximum(room, _ROUNDING * width)
+    return np.where(scores.std(axis=0) <= room, scores[:1], scores)

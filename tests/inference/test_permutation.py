@@ -120,6 +120,21 @@ def test_equal_examples_tie() -> None:
     assert test.comparison.p_values[0, 0] >= 4 / 120 - 1e-12
 
 
+@pytest.mark.parametrize(
+    ("measure", "options"),
+    [
+        *(("cca", {}), ("eigenspace_overlap", {}), ("linear_regression", {}), ("shape_distance", {"alpha": 0.0})),
+        ("canonical_ridge", {"kappa_x": math.inf, "kappa_y": 0.0}),
+    ],
+    ids=label,
+)
+def test_scores_that_no_permutation_moves_differ_by_rounding_alone(measure: str, options: dict[str, Any]) -> None:
+    a, b = layers_of(12, (15, 16, 40), seed=0), layers_of(12, (13, 17, 30), seed=1)
+    test = permutation_test(a, b, measure=measure, permutations=99, **options)
+    np.testing.assert_array_equal(test.comparison.p_values, 1.0)
+    np.testing.assert_array_equal(test.calibrated(), 0.0)
+
+
 def test_distances_are_the_more_significant_the_smaller_they_are() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 5))

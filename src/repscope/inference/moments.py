@@ -30,7 +30,7 @@ from repscope.measures.kernels import Estimator
 FEWEST_FOR_P_VALUES = 8
 """Fewer examples have so few permutations that no smooth distribution stands for them: they can be enumerated."""
 
-_CONSTANT = 1e-6
+CONSTANT = 1e-6
 """Standard deviation over the mean up to which the score counts as the same under every permutation."""
 
 
@@ -84,7 +84,7 @@ class Null:
         the probability 0. Such a skew comes from few pairings of dominant examples and says nothing of how far the
         null reaches on this side: here it is taken to reach as far as on the other.
         """
-        constant = self.sd <= _CONSTANT * np.abs(self.mean)
+        constant = self.sd <= CONSTANT * np.abs(self.mean)
         with np.errstate(invalid="ignore", divide="ignore"):
             sign = -1.0 if self.of_distances else 1.0
             found = pearson_upper_tail(sign * (values - self.mean) / self.sd, np.abs(self.skewness))
