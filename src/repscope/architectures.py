@@ -43,7 +43,8 @@ class Agreement:
         """Two-sided p-value of no difference to another group of other networks, by Welch's t-test of both errors."""
         errors = (self.standard_error, other.standard_error)
         freedom = welch_freedom(errors, (self.networks, other.networks))
-        return two_sided_p(self.value - other.value, math.hypot(*errors), freedom)
+        size = max(abs(self.value), abs(other.value))
+        return two_sided_p(self.value - other.value, math.hypot(*errors), freedom, size)
 
 
 def agreement(comparison: Comparison, groups: Mapping[str, Sequence[str]]) -> dict[str, Agreement]:

@@ -65,6 +65,13 @@ def test_a_difference_of_few_networks_is_tested_with_their_degrees_of_freedom():
     assert found[0].p_of_difference(found[1]) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("unit", [1e-15, 1e-90, 1e30])
+def test_a_difference_has_the_same_p_value_in_any_unit(unit):
+    one, other = Agreement(1.0, 0.01, 4), Agreement(0.97, 0.02, 3)
+    scaled = [Agreement(unit * a.value, unit * a.standard_error, a.networks) for a in (one, other)]
+    assert scaled[0].p_of_difference(scaled[1]) == pytest.approx(one.p_of_difference(other), rel=1e-9)
+
+
 def test_few_networks_are_refused():
     nets = networks(3, 1.0)
     result = repscope.compare(nets)

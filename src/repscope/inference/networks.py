@@ -19,6 +19,7 @@ FEWEST_NETWORKS = 3
 """Without one of two networks there is no pair left."""
 
 _ROUNDING = 1e-12
+"""Of the numbers: a difference or a standard error below is none."""
 
 
 def without_each(
@@ -49,10 +50,17 @@ def standard_error(replicates: npt.NDArray[np.float64]) -> float:
     return math.sqrt((m - 1) / m * float(np.sum((replicates - replicates.mean()) ** 2)))
 
 
-def two_sided_p(difference: float, error: float, freedom: float = math.inf) -> float:
-    """P-value of a difference by the jackknife t-test; of no width: 1 for no difference, 0 for any other."""
-    if error < _ROUNDING:
-        return 1.0 if abs(difference) < _ROUNDING else 0.0
+def two_sided_p(difference: float, error: float, freedom: float = math.inf, size: float = 1.0) -> float:
+    """P-value of a difference by the jackknife t-test; of no width: 1 for no difference, 0 for any other.
+
+    Args:
+        difference: Of two numbers.
+        error: Its standard error.
+        freedom: Degrees of freedom.
+        size: That of the larger number, to which rounding is relative.
+    """
+    if error <= _ROUNDING * size:
+        return 1.0 if abs(difference) <= _ROUNDING * size else 0.0
     return float(student_tails(difference / error, freedom))
 
 
@@ -61,5 +69,8 @@ def welch_freedom(errors: Sequence[float], replicates: Sequence[int]) -> float:
 
     (Σ s²)² / Σ s⁴/(m − 1) for the standard errors s from m replicates each; infinitely many where no s has any width.
     """
-    parts = [error**4 / (m - 1) for error, m in zip(errors, replicates, strict=True)]
-    return sum(error**2 for error in errors) ** 2 / sum(parts) if sum(parts) > 0 else math.inf
+    largest = max(errors)
+    if not largest > 0:
+        return math.inf
+    squares = [(error / largest) ** 2 for error in errors]  # fourth powers of small errors would vanish
+    return sum(squares) ** 2 / sum(square**2 / (m - 1) for square, m in zip(squares, replicates, strict=True))
