@@ -22,11 +22,16 @@ from repscope.errors import CaptureWarning, InputError, RepscopeWarning
 from repscope.measures._messages import warn
 from repscope.measures.catalog import configure
 from repscope.measures.measure import ConfiguredMeasure
+from repscope.store import Store
+from repscope.subjects import is_array
 
 Rows = npt.NDArray[np.int64]
 
 FEWEST = 4
 """Examples of a group at least; the unbiased estimators are not defined below."""
+
+_OF_ONE_GROUP = frozenset({"replicates", "without_dominant_rows", "examples"})
+"""Conventions and details that are of one group alone, as its standard errors are."""
 
 
 def compare_within(
@@ -44,7 +49,8 @@ def compare_within(
     a warning; a layer that is constant within a group is left out of that group's mean.
 
     Args:
-        a: As for :func:`repscope.compare`: a model, a mapping of layer names to arrays, or one of model names to these.
+        a: As for :func:`repscope.compare`, but no path: a model, an array, a mapping of layer names to arrays, or one
+            of model names to these.
         b: The second, or None.
         groups: A label for each example (n,), such as its class.
         data: For models: arrays (n, …), a tensor, or a dataset whose items can be taken by number; no loader.
@@ -169,12 +175,21 @@ def average(found: Mapping[str, Comparison], *, left_out: Mapping[str, int] | No
         first,
         values=mean,
         n=sum(comparison.n or 0 for comparison in found.values()) or None,
-        conventions={**first.conventions, "within": f"mean over {len(found)} groups"},
-        details={**first.details, "within": within},
+        conventions={
+            **_of_all_groups(first.conventions),
+            "null": "no closed form",
+            "intervals": "none: a mean over groups has none",
+            "within": f"mean over {len(found)} groups",
+        },
+        details={**_of_all_groups(first.details), "within": within},
         warnings=tuple(texts),
         diagnostics={},
         **nothing,
     )
+
+
+def _of_all_groups(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in _OF_ONE_GROUP}
 
 
 def _kind(comparison: Comparison) -> tuple[Any, ...]:
@@ -184,19 +199,17 @@ def _kind(comparison: Comparison) -> tuple[Any, ...]:
 
 def _part(subject: Any, rows: Rows, n: int, argument: str) -> Any:
     """A model as it is; of arrays these rows."""
-    if isinstance(subject, str | os.PathLike):
+    if isinstance(subject, str | os.PathLike | Store):
+        path = subject.path if isinstance(subject, Store) else subject
         raise InputError(
-            f"compare_within: {argument} must be a model or arrays, got the path {os.fspath(subject)!r}. Load the "
+            f"compare_within: {argument} must be a model or arrays, got the path {os.fspath(path)!r}. Load the "
             "arrays first."
         )
+    if is_array(subject):
+        return _taken(subject, rows, n, argument)
     if not isinstance(subject, Mapping):
         return subject
-    return {
-        name: _part(value, rows, n, argument)
-        if isinstance(value, Mapping) or not hasattr(value, "shape")
-        else _taken(value, rows, n, f"{argument}[{name!r}]")
-        for name, value in subject.items()
-    }
+    return {name: _part(value, rows, n, f"{argument}[{name!r}]") for name, value in subject.items()}
 
 
 def _taken(data: Any, rows: Rows, n: int, argument: str) -> Any:

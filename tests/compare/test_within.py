@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import repscope
 from repscope import CaptureWarning, InputError, compare_within
 from repscope.within import average
 from tests.compare.nets import Net, class_sorted
+from tests.store.helpers import capture, images
 
 pytestmark = pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")
 
@@ -42,6 +44,25 @@ def test_the_mean_over_groups_of_the_scores_within_each(rng: np.random.Generator
     assert found.n == 100
     assert found.conventions["within"] == "mean over 3 groups"
     assert (found.null_mean, found.p_values, found.diagnostics) == (None, None, {})
+
+
+def test_arrays_that_are_given_alone_are_divided_too(rng: np.random.Generator) -> None:
+    labels = np.repeat([0, 1, 2], 20)
+    x, y = (5 * labels[:, None] + rng.standard_normal((60, 3)) for _ in range(2))
+    expected = compare_within({"x": x}, {"x": y}, groups=labels).values
+    np.testing.assert_array_equal(compare_within(x, y, groups=labels).values, expected)
+    assert compare_within(torch.tensor(x), torch.tensor(y), groups=labels).n == 60
+
+
+def test_it_says_nothing_that_holds_of_one_group_alone(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((60, 3))
+    x[7] *= 1000
+    found = compare_within({"x": x, "y": 2 * x}, groups=np.repeat([0, 1], 30))
+    assert "without_dominant_rows" not in found.details
+    assert "replicates" not in found.conventions
+    assert found.conventions["null"] == "no closed form"
+    with pytest.raises(InputError, match="got none: a mean over groups has none"):
+        found.interval()
 
 
 def test_what_the_groups_alone_make_alike_is_gone(rng: np.random.Generator) -> None:
@@ -110,6 +131,13 @@ def test_a_loader_cannot_be_divided() -> None:
         compare_within(Net(0), data=DataLoader(TensorDataset(x)), groups=[0] * 60)
     with pytest.raises(InputError, match="got 60 labels for 59 in data"):
         compare_within(Net(0), data=torch.zeros(59, 10), groups=[0] * 60)
+
+
+def test_stored_activations_are_refused_whole(tmp_path: Path) -> None:
+    store = capture(tmp_path / "stored", data=images(40))
+    for given in (store, {"net": store, "other": store}):
+        with pytest.raises(InputError, match=r"compare_within: a.* must be a model or arrays, got the path"):
+            compare_within(given, groups=[0] * 20 + [1] * 20)
 
 
 def test_comparisons_of_other_layers_are_not_averaged(rng: np.random.Generator) -> None:
