@@ -156,6 +156,30 @@ def test_a_representation_that_is_linear_in_the_third_leaves_nothing(rng: np.ran
         assert math.isnan(partial_similarity("cka", 1e3 * z @ rng.standard_normal((4, 6)) + 7, y, z))
 
 
+@pytest.mark.parametrize("measure", ["cka", "hsic", "cca", "procrustes"])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_rounding_of_single_precision_is_nothing_that_is_left(measure: str, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((60, 4)).astype(np.float32)
+    x = z @ rng.standard_normal((4, 6)).astype(np.float32) + np.float32(offset)
+    if measure == "hsic":
+        assert partial_similarity(measure, x, x, z) == 0
+        return
+    with pytest.warns(DegenerateInputWarning):
+        assert math.isnan(partial_similarity(measure, x, x, z))
+    y = x + rng.standard_normal(x.shape).astype(np.float32) / 20
+    assert partial_similarity(measure, y, y, z) == pytest.approx(0 if measure == "procrustes" else 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("psd", [True, False])
+def test_rounding_of_a_single_precision_confounder_is_nothing_that_is_left(psd: bool) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((60, 4)).astype(np.float32)
+    x, y = np.float32(0.1) * z, np.float32(0.3) * z
+    with pytest.warns(DegenerateInputWarning, match="deconfounded_cka: the confounder explains all of x or y"):
+        assert math.isnan(deconfounded_cka(x, y, z, psd=psd).value)
+
+
 def test_a_constant_third_representation_takes_nothing_out(rng: np.random.Generator) -> None:
     x, y, _ = confounded(rng, shared=1.0)
     assert partial_similarity("cka", x, y, np.ones((60, 2))) == pytest.approx(float(cka(x, y)), abs=1e-12)

@@ -99,9 +99,10 @@ def deconfounded_cka(
         )
     chosen = as_kernel(kernel, name)
     least = minimum_examples(estimator)
-    x, y = check_pair(name, x, y, minimum_examples=least)
+    x, y = check_pair(name, x, y, minimum_examples=least, as_stored=True)
     _, z = _check_third(name, x, confound, "confound", least)
     xp = array_api_compat.array_namespace(x)
+    rounding = [_rounding(xp, a, z) for a in (x, y)]
     wide = [xp.astype(a, widest_float(xp, a), copy=False) for a in (x, y, z)]
     # Both centrings are linear, and the biased one before the other changes nothing in it.
     grams = [center_gram(gram_matrix(chosen, a), "biased") for a in wide]
@@ -126,7 +127,7 @@ def deconfounded_cka(
     pairs = []
     for remaining in (positive, residuals):
         centred = [center_gram(gram, estimator) for gram in remaining]
-        gone = [_vanishes(xp, k, gram) for k, gram in zip(centred, grams[:2], strict=True)]
+        gone = [_vanishes(xp, k, gram, eps) for k, gram, eps in zip(centred, grams[:2], rounding, strict=True)]
         pairs.append(math.nan if any(gone) else _cosine(xp, *centred))
     if any(map(math.isnan, pairs)):
         warn(
@@ -208,9 +209,9 @@ def partial_similarity(measure: str | ConfiguredMeasure, x: Array, y: Array, giv
         a = center(xp, xp.astype(stored, wide))
         left = a - basis @ (basis.T @ a)
         left = left - basis @ (basis.T @ left)  # once more: what rounding left of the first is as large as its digits
-        size, before = number(xp.max(xp.abs(left))), number(xp.max(xp.abs(a)))
+        size, before = number(xp.max(xp.abs(left))), number(xp.max(xp.abs(stored)))
         # Nothing but rounding remains of a representation that is linear in the third one.
-        rest.append(left if size > 64 * float(xp.finfo(wide).eps) * before else xp.zeros_like(left))
+        rest.append(left if size > 64 * _rounding(xp, stored, z) * before else xp.zeros_like(left))
     if not unbiased:
         # In the types that they were stored in, by which the numerical rank of what is left is judged.
         x, y = (xp.astype(left, a.dtype, copy=False) for left, a in zip(rest, (x, y), strict=True))
@@ -275,7 +276,12 @@ def _cosine(xp: Namespace, k: Array, l: Array) -> float:  # noqa: E741
     return _product(xp, k, l) / math.sqrt(_product(xp, k, k)) / math.sqrt(_product(xp, l, l))
 
 
-def _vanishes(xp: Namespace, centred: Array, whole: Array) -> bool:
-    """Whether nothing but rounding is left of a Gram matrix."""
-    eps = float(xp.finfo(whole.dtype).eps) * int(whole.shape[0])
-    return bool(_product(xp, centred, centred) <= 16 * eps * eps * _product(xp, whole, whole))
+def _vanishes(xp: Namespace, centred: Array, whole: Array, rounding: float = 0.0) -> bool:
+    """Whether nothing but rounding is left of a Gram matrix: of the sums, and of features of this precision."""
+    size = max(4 * float(xp.finfo(whole.dtype).eps) * int(whole.shape[0]), 16 * rounding)
+    return bool(_product(xp, centred, centred) <= size * size * _product(xp, whole, whole))
+
+
+def _rounding(xp: Namespace, *stored: Array) -> float:
+    """Of one number in the coarsest of the types that these were stored in."""
+    return max(float(xp.finfo(a.dtype).eps) for a in stored)
