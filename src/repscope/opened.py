@@ -154,7 +154,10 @@ def _open_arrays(subjects: Sequence[Subject], memory: float | None, identified: 
     source = ArraySource([native(x) for x in given], names)
     dtypes = list(dict.fromkeys(dtype for subject in subjects for dtype in subject.dtypes))
     identity = source.identity if identified else ""
-    return Opened(source, layers, _budget(memory, None), dtypes, given=given, identity=identity)
+    rates = [subject.rows_per_item for subject in subjects]
+    rate = rates[0] if len(set(rates)) == 1 else math.nan
+    budget = _budget(memory, None)
+    return Opened(source, layers, budget, dtypes, given=given, identity=identity, rows_per_item=rate)
 
 
 def _budget(memory: float | None, device: Any) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 from repscope.compare import compare
 from repscope.comparison import Comparison
 from repscope.errors import InputError, RepscopeWarning
+from repscope.measures._messages import is_whole
+from repscope.subjects import Subject, resolve
 
 _FEWEST = 8
 """Of fewer there is neither a variance nor a p-value."""
@@ -107,6 +109,8 @@ def _until_chance(comparison: Comparison, n: int, chance: float, level: float) -
 
 def _sentence(comparison: Comparison, n: int, needed: np.ndarray) -> str:
     defined = needed[~np.isnan(needed)]
+    if not defined.size:
+        return f"None of {needed.size} scores is defined."
     few = int((defined > n).sum())
     if not few:
         return f"{n:,} examples are enough for all {defined.size} scores."
@@ -129,6 +133,7 @@ def compare_sizes(
     """The same comparison on growing numbers of examples, from one pass over the data: a shuffled loader is safe.
 
     Each sample holds the one before; together they show whether a score is that of the networks or of the sample.
+    Examples that come from one item of the data, as the positions of an image, are taken together.
     ``repscope.plot.sample_size`` draws them.
 
     Args:
@@ -143,34 +148,61 @@ def compare_sizes(
         A comparison for each size, in rising order; of their warnings only those of the largest are given.
 
     Raises:
-        InputError: As for :func:`compare`, or a size is below 8 or above the number of examples.
+        InputError: As for :func:`compare`, or a size is below 8, above the number of examples, or no whole number of
+            items.
     """
-    held = _held(a, b, data, settings)
-    n = min(int(x.shape[0]) for part in held.values() for x in part.values())
-    wanted = sorted({n // 2**k for k in range(12) if n // 2**k >= 16} | {n}) if sizes is None else sorted(set(sizes))
-    if not wanted or wanted[0] < _FEWEST or wanted[-1] > n:
-        raise InputError(
-            f"compare_sizes: sizes must lie between {_FEWEST} and the {n} examples there are, got {list(wanted)}."
-        )
-    order = np.random.default_rng(seed).permutation(n)
+    subjects = _held(a, b, data, settings)
+    n = min(int(x.shape[0]) for subject in subjects for x in (subject.arrays or {}).values())
+    rate = subjects[0].rows_per_item
+    together = int(rate) if rate.is_integer() and n % rate == 0 else 1
+    wanted = _sizes(n, together) if sizes is None else _checked(sizes, n, together)
+    order = np.random.default_rng(seed).permutation(n // together)
     found = []
     for size in wanted:
-        rows = np.sort(order[:size])
-        parts = {name: {key: x[rows] for key, x in part.items()} for name, part in held.items()}
+        items = np.sort(order[: size // together])
+        rows = (items[:, None] * together + np.arange(together)).ravel()
+        parts = [
+            replace(subject, arrays={key: x[rows] for key, x in (subject.arrays or {}).items()}) for subject in subjects
+        ]
         with warnings.catch_warnings():
             if size != wanted[-1]:
                 warnings.simplefilter("ignore", RepscopeWarning)
-            found.append(compare(*(parts.values() if b is not None else [parts]), **settings))
+            found.append(compare(*(parts if b is not None else [{part.name: part for part in parts}]), **settings))
     return found
 
 
-def _held(a: Any, b: Any, data: Any, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Layer name to activations of each model, all models run on the same batches; takes settings of that away."""
+def _sizes(n: int, together: int) -> list[int]:
+    """All examples, half of the items, a quarter …, down to 16 examples."""
+    halves = {n // together // 2**k * together for k in range(12)}
+    return _checked([size for size in halves if size >= 16 or size == n], n, together)
+
+
+def _checked(sizes: Sequence[int], n: int, together: int) -> list[int]:
+    """The sizes in rising order."""
+    if not np.ndim(sizes) or not all(map(is_whole, sizes)):
+        raise InputError(
+            f"compare_sizes: sizes must be a list of whole numbers, got {sizes!r}. Leave it out for all examples, half "
+            "of them, a quarter and so on."
+        )
+    wanted = sorted({int(size) for size in sizes})
+    if not wanted or wanted[0] < _FEWEST or wanted[-1] > n:
+        raise InputError(
+            f"compare_sizes: sizes must lie between {_FEWEST} and the {n} examples there are, got {wanted}."
+        )
+    if any(size % together for size in wanted):
+        raise InputError(
+            f"compare_sizes: sizes must be multiples of the {together} examples that come from one item of the data, "
+            f"got {wanted}. Items are taken whole, because examples of one item are not independent."
+        )
+    return wanted
+
+
+def _held(a: Any, b: Any, data: Any, settings: dict[str, Any]) -> list[Subject]:
+    """The subjects with their activations, all models run on the same batches; takes settings of that away."""
     from repscope.engine.plan import memory_budget
     from repscope.engine.stream import ArraySource
     from repscope.opened import open_activations
     from repscope.sources import Keep
-    from repscope.subjects import resolve
 
     subjects, _ = resolve(a, b, settings.pop("layers", None))
     memory = settings.get("memory")
@@ -178,7 +210,7 @@ def _held(a: Any, b: Any, data: Any, settings: dict[str, Any]) -> dict[str, dict
         subjects,
         data,
         settings.pop("forward", None),
-        reduce=settings.pop("reduce", "auto"),
+        reduce=settings.get("reduce", "auto"),
         batch_size=settings.pop("batch_size", 256),
         memory=None if memory is None else memory_budget(memory),
         identified=False,
@@ -190,7 +222,12 @@ def _held(a: Any, b: Any, data: Any, settings: dict[str, Any]) -> dict[str, dict
         source.stream(keep)
         source = keep.source()
     arrays = iter(source.arrays)
-    return {
-        subject.name: {name: next(arrays) for name in names}
+    return [
+        Subject(
+            subject.name,
+            arrays={name: next(arrays) for name in names},
+            dtypes=tuple(opened.dtypes),
+            rows_per_item=opened.rows_per_item,
+        )
         for subject, names in zip(subjects, opened.layers, strict=True)
-    }
+    ]

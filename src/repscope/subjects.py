@@ -6,7 +6,7 @@ import fnmatch
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Subject:
         store: Stored activations, or None.
         layers: Which layers: what ``Capture`` takes for a model (None for the default), names and globs for arrays,
             names for a store.
+        rows_per_item: Rows of the arrays that come from one item of the data; NaN where that differs or is unknown.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Subject:
     layers: Any = None
     dtypes: tuple[str, ...] = ()
     store: Store | None = None
+    rows_per_item: float = 1.0
 
 
 def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
@@ -109,6 +111,8 @@ def _layers_of(layers: Any, name: str) -> Any:
 
 
 def _subject(value: Any, name: str, layers: Any) -> Subject:
+    if isinstance(value, Subject):
+        return replace(value, name=name)
     if is_module(value):
         return Subject(name, model=value, layers=layers)
     if isinstance(value, str | os.PathLike):
@@ -163,6 +167,8 @@ def _name(value: Any) -> str | None:
         return Path(value).stem
     if isinstance(value, Store):
         return value.path.stem
+    if isinstance(value, Subject):
+        return value.name
     return type(value).__name__ if is_module(value) else None
 
 

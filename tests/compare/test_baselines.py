@@ -84,6 +84,29 @@ def test_sizes_are_compared_on_the_same_batches_too():
     assert flat.row_layers == ("head",)
 
 
+@pytest.mark.filterwarnings("ignore::repscope.DiagnosticWarning")
+def test_sizes_take_the_positions_of_an_image_together():
+    torch.manual_seed(0)
+    data = torch.randn(40, 3, 6, 6) + 2 * torch.randn(40, 3, 1, 1)  # 16 positions of a map are alike
+    nets = [torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)) for _ in range(2)]
+    settings = {"data": data, "layers": ["0"], "reduce": "positions"}
+    expected = repscope.compare(*nets, **settings)
+    curve = repscope.compare_sizes(*nets, **settings)
+    assert [one.n for one in curve] == [16, 32, 80, 160, 320, 640]
+    np.testing.assert_allclose(curve[-1].standard_errors, expected.standard_errors, rtol=1e-5)
+    assert [one.standard_errors is None for one in curve] == [True] * 3 + [False] * 3  # fewer than 8 images
+    assert (curve[-1].models, curve[-1].conventions["reduce"]) == (expected.models, "positions")
+    with pytest.raises(InputError, match="sizes must be multiples of the 16 examples that come from one item"):
+        repscope.compare_sizes(*nets, sizes=[100], **settings)
+
+
+def test_sizes_of_tokens_have_no_standard_errors():
+    texts = torch.randn(12, 5, 4)
+    (found,) = repscope.compare_sizes(torch.nn.Linear(4, 3), data=texts, reduce="tokens", sizes=[60])
+    assert found.standard_errors is None
+    assert "none is independent" in found.conventions["intervals"]
+
+
 def test_arrays_by_name_and_by_place():
     a, b, c = (layers_of(seed=seed) for seed in range(3))
     renamed = {f"other {name}": x for name, x in b.items()}

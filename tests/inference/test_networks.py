@@ -127,6 +127,12 @@ def test_the_sentence_says_it():
     assert str(enough) == "3,000 examples are enough for all 1 scores."
 
 
+@pytest.mark.filterwarnings("ignore::repscope.DegenerateInputWarning")
+def test_of_constant_layers_nothing_is_said_to_be_enough():
+    found = repscope.required_examples(repscope.compare({"x": np.ones((40, 3))}))
+    assert str(found) == "None of 1 scores is defined."
+
+
 def test_what_cannot_be_told_is_refused():
     rng = np.random.default_rng(0)
     layers = {"x": rng.standard_normal((40, 3))}
@@ -147,3 +153,6 @@ def test_a_curve_over_the_number_of_examples():
     assert [one.n for one in repscope.compare_sizes(a)] == [25, 50, 100, 200]
     with pytest.raises(InputError, match="sizes must lie between 8 and the 200 examples"):
         repscope.compare_sizes(a, b, sizes=[4, 300])
+    for wrong in (20, [20.5, 30]):
+        with pytest.raises(InputError, match="compare_sizes: sizes must be a list of whole numbers, got"):
+            repscope.compare_sizes(a, b, sizes=wrong)
