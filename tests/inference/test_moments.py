@@ -16,6 +16,7 @@ from repscope.engine.batchwise import accumulate_batches
 from repscope.engine.exact import accumulate_moments, accumulate_tiles
 from repscope.engine.partial import Partial, Shard
 from repscope.engine.run import GramScores, finish
+from repscope.engine.stream import ArraySource
 from repscope.inference.moments import DirectedSums, Null, directed_moments, hsic_null, product_moments, skewness
 from repscope.measures._sums import CenteredSums
 from repscope.measures._thirds import third_order
@@ -432,6 +433,23 @@ def test_shares_merge_to_the_same_null(route: str, estimator: Estimator) -> None
     kept: list[Partial] = []
     share(Shard(), checkpoint=lambda p: kept.append(Partial(p.route, p.shard, p.done, p.complete, copied(p))))
     the_same(null([share(Shard(), resume=kept[1])]), whole)
+
+
+def test_the_order_of_a_stream_does_not_alter_its_p_values() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 8], 512)  # within a class 40 equal directions, over both one that outweighs them
+    layers = [rng.standard_normal((1024, 40)) for _ in range(2)]
+    layers[0][:, 0] += classes
+    layers[1][:, 0] += rng.permutation(classes)
+    order = rng.permutation(1024)
+
+    def skewness_of(source: Any) -> Any:
+        scores = finish([accumulate_moments(source, Linear())], "unbiased", source.names, 8)
+        return hsic_null(scores, "unbiased").skewness
+
+    expected = skewness_of(ArraySource(layers, ["x", "y"]))
+    for given in (layers, [x[order] for x in layers]):
+        np.testing.assert_allclose(skewness_of(CutSource(given, [64] * 16)), expected, rtol=0.1)
 
 
 def copied(partial: Partial) -> dict[str, np.ndarray]:

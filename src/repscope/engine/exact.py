@@ -18,6 +18,7 @@ from repscope.engine.accumulate import Matrix, MomentSums
 from repscope.engine.bandwidth import fit_bandwidths, fit_bandwidths_together
 from repscope.engine.partial import Checkpoint, Partial, Shard, merge, with_prefix, without_prefix
 from repscope.engine.products import Precision, native, to_numpy
+from repscope.engine.sample import StreamSample
 from repscope.engine.stream import Fitting, Source, check_finite, fit_layers, stacked_products
 from repscope.engine.tiles import LayerTiles, SharedTiles
 from repscope.measures._arrays import Array, widest_float
@@ -65,6 +66,18 @@ def finish_moments(partials: Sequence[Partial]) -> tuple[PairSums, Matrix]:
     return sums.finish(), first["units"]
 
 
+def moment_thirds(partials: Sequence[Partial]) -> Matrix:
+    """Third-order sums (L, 5) from examples of all shares; of arrays, as they were taken before."""
+    samples = [without_prefix("sample.", partial.arrays) for partial in partials]
+    if not all(samples):
+        thirds: Matrix = partials[0].arrays["thirds"]
+        return thirds
+    first, *others = map(StreamSample.from_arrays, samples)
+    for other in others:
+        first.merge(other)
+    return first.thirds()
+
+
 class MomentVisitor:
     """Products of the features of all layers; arguments as for :func:`accumulate_moments`."""
 
@@ -79,10 +92,14 @@ class MomentVisitor:
         self.names, self.shard, self.checkpoint = source.names, shard, checkpoint
         self.sums, self.done = MomentSums(source.widths), 0
         from_start = shard.index == 0 and resume is None
-        self.fitting = Fitting(source, kernel, sees_first_batch=from_start)
+        # Arrays show examples from all over; a stream shows its first batch, which may be of one class.
+        self.sample = StreamSample(source.widths) if source.peeks_at_first_batch else None
+        self.fitting = Fitting(source, kernel, sees_first_batch=from_start, thirds=self.sample is None)
         self.features: list[Array] = []
         if resume is not None:
             self.done = resume.done
+            if self.sample is not None:
+                self.sample = StreamSample.from_arrays(without_prefix("sample.", resume.arrays))
             self.sums = MomentSums.from_arrays(without_prefix("sums.", resume.arrays))
 
     def layer(self, index: int, x: Array) -> None:
@@ -105,6 +122,8 @@ class MomentVisitor:
             layers = [together[:, end - width : end] for width, end in zip(self.sums.widths, ends, strict=True)]
             squares = xp.stack([xp.sum(z * z, axis=1) for z in layers], axis=1)  # (b, L)
             self.sums.update(together, squares)
+        if self.sample is not None:
+            self.sample.add(self.shard.index + self.done * self.shard.count, self.features)
         self.features = []
         self.done += 1
         if self.checkpoint is not None:
@@ -113,7 +132,8 @@ class MomentVisitor:
     def partial(self, *, complete: bool) -> Partial:
         """What has been added up so far."""
         tiles = self.fitting.layers()
-        arrays = {**with_prefix("sums.", self.sums.arrays()), **constants(tiles)}
+        sample = {} if self.sample is None else with_prefix("sample.", self.sample.arrays())
+        arrays = {**with_prefix("sums.", self.sums.arrays()), **sample, **constants(tiles)}
         return Partial("moments", self.shard, self.done, complete, arrays)
 
 

@@ -19,6 +19,7 @@ from repscope.engine.exact import (
     finish_tiles,
     layer_tiles,
     layer_tiles_together,
+    moment_thirds,
 )
 from repscope.engine.partial import Checkpoint, Partial, Shard
 from repscope.engine.plan import Plan
@@ -171,7 +172,10 @@ def finish(partials: Sequence[Partial], estimator: Estimator, names: Sequence[st
         return GramScores(
             hsic, units, sums.examples, vanishing, sums.centered, thirds, batches=sums.batches, ordered=tuple(ordered)
         )
-    pair_sums, units = finish_moments(partials) if route == "moments" else finish_tiles(partials)
+    if route == "moments":
+        (pair_sums, units), thirds = finish_moments(partials), moment_thirds(partials)
+    else:
+        pair_sums, units = finish_tiles(partials)
     minimum = minimum_examples(estimator)
     if pair_sums.n < minimum:
         raise InputError(f"compare: data must hold at least {minimum} examples for this estimator, got {pair_sums.n}.")

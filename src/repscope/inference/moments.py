@@ -64,7 +64,7 @@ class Null:
 
     @property
     def has_p_values(self) -> bool:
-        """Whether any p-value follows: from enough examples, and enough in the first batch for the skewness."""
+        """Whether any p-value follows: from enough examples, and enough that the skewness is taken from."""
         return not math.isnan(self.smallest) and not np.isnan(self.skewness).all()
 
     def take(self, rows: Sequence[int], columns: Sequence[int]) -> Null:
