@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.measures._messages import is_whole
+from repscope.measures._messages import check_seed, is_whole
 from repscope.measures.catalog import configure
 from repscope.measures.kernels import KernelLike
 from repscope.measures.measure import ConfiguredMeasure
@@ -278,6 +278,7 @@ def _settle(
         raise InputError(f"compare: pairs must be 'auto', 'all' or 'batch', got {pairs!r}.")
     if not is_whole(batch_size) or batch_size < 1:
         raise InputError(f"compare: batch_size must be a positive whole number, got {batch_size!r}.")
+    check_seed("compare", seed)
     settled = check_intervals("compare", intervals)
     if replicates and settled is False:
         raise InputError("compare: intervals must be left out with replicates=True, got False, which asks for none.")

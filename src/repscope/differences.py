@@ -86,6 +86,7 @@ class Difference:
             values=self.values,
             standard_errors=self.standard_errors,
             p_values=self.p_values,
+            conventions={**one.conventions, "null": "no difference, by the jackknife"},
             null_mean=np.zeros_like(self.values),
             null_sd=None,
             calibrated=None,

@@ -14,7 +14,7 @@ import numpy as np
 from repscope.compare import compare
 from repscope.comparison import Comparison
 from repscope.errors import InputError, RepscopeWarning
-from repscope.measures._messages import is_whole
+from repscope.measures._messages import check_seed, is_whole
 from repscope.subjects import Subject, resolve
 
 _FEWEST = 8
@@ -151,6 +151,7 @@ def compare_sizes(
         InputError: As for :func:`compare`, or a size is below 8, above the number of examples, or no whole number of
             items.
     """
+    check_seed("compare_sizes", seed)
     subjects = _held(a, b, data, settings)
     n = min(int(x.shape[0]) for subject in subjects for x in (subject.arrays or {}).values())
     rate = subjects[0].rows_per_item

@@ -411,6 +411,8 @@ def test_massive_features_of_an_array(rng: np.random.Generator) -> None:
 
 
 def test_bad_input_is_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match="diagnose: seed must be a whole number from 0 on, got -1"):
+        diagnose(np.ones((5, 2)), seed=-1)
     with pytest.raises(InputError, match="diagnose: layers must hold at least one"):
         diagnose({})
     with pytest.raises(InputError, match=r"diagnose: layers must have the same number of rows, got \{'a': 5, 'b': 6\}"):

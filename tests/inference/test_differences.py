@@ -146,6 +146,7 @@ def test_differences_are_a_comparison_of_their_own():
     np.testing.assert_array_equal(shown.p_values, found.p_values)
     np.testing.assert_array_equal(shown.within_chance, found.p_values > 0.05)
     assert shown.range[0] == -shown.range[1]
+    assert shown.conventions["null"] == "no difference, by the jackknife"
 
 
 def test_differences_are_drawn_as_a_map_or_along_the_layers():

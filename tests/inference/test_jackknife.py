@@ -237,6 +237,11 @@ def test_few_examples_are_said():
         repscope.compare(layers_of(30), intervals=5)
 
 
+def test_a_number_may_be_numpys():
+    found, expected = (repscope.compare(layers_of(30), intervals=size) for size in (np.int64(3), 3))
+    np.testing.assert_array_equal(found.standard_errors, expected.standard_errors)
+
+
 @pytest.mark.parametrize("wrong", ["yes", 0, -3, 1.5, None])
 def test_other_words_are_refused(wrong):
     with pytest.raises(InputError, match="compare: intervals must be 'auto', True, False"):

@@ -153,6 +153,8 @@ def test_a_curve_over_the_number_of_examples():
     assert [one.n for one in repscope.compare_sizes(a)] == [25, 50, 100, 200]
     with pytest.raises(InputError, match="sizes must lie between 8 and the 200 examples"):
         repscope.compare_sizes(a, b, sizes=[4, 300])
+    with pytest.raises(InputError, match="compare_sizes: seed must be a whole number from 0 on, got -1"):
+        repscope.compare_sizes(a, b, seed=-1)
     for wrong in (20, [20.5, 30]):
         with pytest.raises(InputError, match="compare_sizes: sizes must be a list of whole numbers, got"):
             repscope.compare_sizes(a, b, sizes=wrong)

@@ -230,6 +230,9 @@ def test_mistakes_are_named() -> None:
         permutation_test(x, measure=["cka", "cca"])
     with pytest.raises(InputError, match=r"permutation_test: the Gram matrices of 30 examples must fit the memory"):
         permutation_test(x, memory=1000)
+    for wrong in (-1, 1.5, None, True):
+        with pytest.raises(InputError, match=f"compare: seed must be a whole number from 0 on, got {wrong}"):
+            permutation_test(x, permutations=19, seed=wrong)  # type: ignore[arg-type]
     test = permutation_test(x, permutations=19)
     with pytest.raises(InputError, match=r"PermutationTest.calibrated: alpha must be from 0.05 \(one of 20 scores\)"):
         test.calibrated(0.01)

@@ -25,6 +25,7 @@ from repscope.inference.passes import Floats
 from repscope.inference.record import Integers, LayerRecord
 from repscope.inference.spectrum import Spectrum, halving_shift
 from repscope.measures._arrays import Array, check_representation
+from repscope.measures._messages import check_seed
 
 MASSIVE = 200.0
 """Times the distance of a typical feature from a typical value that one reaches. Massive activations of language models
@@ -112,6 +113,7 @@ def diagnose(layers: Any, *, seed: int = 0) -> Any:
         >>> facts.dominant_rows, round(facts.dominant_share, 2)
         ((17,), 1.0)
     """
+    check_seed("diagnose", seed)
     alone = not isinstance(layers, Mapping)
     given = {"x": layers} if alone else dict(layers)
     if not given:

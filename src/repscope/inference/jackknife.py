@@ -29,6 +29,7 @@ from repscope.engine.products import times_transposed, to_numpy
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, Namespace
+from repscope.measures._messages import is_whole
 from repscope.measures._sums import PairSums, TileSums
 from repscope.measures.kernels import Estimator
 
@@ -294,8 +295,8 @@ def check_intervals(function: str, intervals: Any) -> Intervals:
             "twice, and the similarity of a copy with itself is counted as one of two examples: unrelated data with a "
             "true CKA of 0 get an interval far above it. Use intervals=True, the jackknife."
         )
-    if isinstance(intervals, int) and intervals > 0:
-        return intervals
+    if is_whole(intervals) and intervals > 0:
+        return int(intervals)
     raise InputError(
         f"{function}: intervals must be 'auto', True, False, or how many consecutive examples to leave out together, "
         f"got {intervals!r}."

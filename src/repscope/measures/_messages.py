@@ -54,6 +54,12 @@ def is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def check_seed(function: str, seed: object) -> None:
+    """Refuse what no random numbers can be drawn by."""
+    if not is_whole(seed) or seed < 0:
+        raise InputError(f"{function}: seed must be a whole number from 0 on, got {seed!r}. Leave it out for 0.")
+
+
 def is_real(value: object) -> TypeGuard[float]:
     """Whether a value is a number that has an order, Python's or numpy's; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
