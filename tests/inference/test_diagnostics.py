@@ -225,6 +225,21 @@ def test_extreme_scales_give_the_same_facts(value: float, rng: np.random.Generat
     assert scaled.dominant_share == pytest.approx(usual.dominant_share, abs=1e-5)
 
 
+@pytest.mark.parametrize("unit", [2.0**-100, 2.0**100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_features_repeat_and_reach_as_far_as_others(unit: float, dtype: Any, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((120, 20)).astype(dtype)
+    x[7] *= 60
+    x[50:55] = x[60:65]
+    x[9, 3] = -5000
+    x[30:40] = x[30:40, :1]
+    usual, scaled = diagnose(x), diagnose(x * dtype(unit))
+    assert scaled == usual
+    assert usual.repeated_examples == 5
+    assert usual.massive_features == (3,)
+    assert usual.blank_examples == 10
+
+
 def test_cka_without_the_examples_that_dominate_layers_is_in_the_result(rng: np.random.Generator) -> None:
     """Nguyen et al. 2022: layers that share nothing but a few examples far out."""
     layers = {name: cloud(rng, 200, 20) for name in ("one", "two", "sound")}

@@ -29,18 +29,24 @@ _OFFSET = 10.0
 Below, the difference of the two costs one digit of single precision, and a copy of the activations is saved.
 """
 
+_PLAIN = 1e12
+"""Size of the features up to which, and down to whose inverse, their squares are far from the ends of single precision.
+Others are divided by a power of two first."""
+
 
 @dataclass
 class _Axes:
     """What the examples of one layer are projected on, fixed at its first batch.
 
     Attributes:
+        unit: What features are divided by: 1, or a power of two.
         shift: A typical example (1, p).
         shifted: Whether features are shifted before they are squared.
         directions: Ones, the shift less its mean, random signs (3, p), in the library of the activations.
         placed: The shift in that library.
     """
 
+    unit: float
     shift: Floats
     shifted: bool
     directions: Array
@@ -90,16 +96,18 @@ class LayerRecord:
         """Fix the axes on some examples (b, p)."""
         xp = array_api_compat.array_namespace(x)
         first = x[:: -(-x.shape[0] // _FIRST), :]
+        unit = _unit(float(xp.max(xp.abs(first))))
+        first = first / unit
         typical = typical_example(xp, first)
         shift = on_the_host(typical)
         spread = float(xp.mean(squared_lengths(first - typical)))
-        self._set_axes(xp, x, shift, not float(np.vdot(shift, shift)) <= _OFFSET * spread)
+        self._set_axes(xp, x, unit, shift, not float(np.vdot(shift, shift)) <= _OFFSET * spread)
 
-    def _set_axes(self, xp: Any, x: Array, shift: Floats, shifted: bool) -> None:
+    def _set_axes(self, xp: Any, x: Array, unit: float, shift: Floats, shifted: bool) -> None:
         directions = np.stack([np.ones(self.width), shift[0] - shift.mean(), self._signs(0)])
         device = array_api_compat.device(x)
         placed = xp.astype(xp.asarray(shift, device=device), x.dtype)
-        self.axes = _Axes(shift, shifted, xp.astype(xp.asarray(directions, device=device), x.dtype), placed)
+        self.axes = _Axes(unit, shift, shifted, xp.astype(xp.asarray(directions, device=device), x.dtype), placed)
 
     def update(self, x: Array, added: Integers, places: Integers, listed: Integers, lines: Integers) -> None:
         """Add a batch (b, p): ``added`` go into the sample at these places, ``listed`` into the ledger at these."""
@@ -107,6 +115,8 @@ class LayerRecord:
         if self.axes is None:
             self.fit(x)
         assert self.axes is not None
+        if self.axes.unit != 1.0:
+            x = x / self.axes.unit
         self._look_for_constants(xp, x)
         lengths, entries = self._numbers(x)
         self.ledger = placed(self.ledger, lines, entries[listed])
@@ -201,6 +211,7 @@ class LayerRecord:
         c = self.columns
         return {
             "counts": np.array([self.n, self.columns.count]),
+            "unit": np.array(self.axes.unit),
             "shift": self.axes.shift,
             "shifted": np.array(self.axes.shifted),
             "sample": self.sample[:sampled],
@@ -218,7 +229,7 @@ class LayerRecord:
         self.n, gathered = (int(v) for v in arrays["counts"])
         if self.n == 0:
             return
-        self._set_axes(np, arrays["shift"], arrays["shift"], bool(arrays["shifted"]))
+        self._set_axes(np, arrays["shift"], float(arrays["unit"]), arrays["shift"], bool(arrays["shifted"]))
         sums, squares, highest, lowest = arrays["columns"]
         self.columns = Columns(gathered, sums, squares, highest.astype(np.float32), lowest.astype(np.float32))
         for name in ("sample", "ledger", "far", "far_rows", "far_features", "constant", "constants"):
@@ -247,6 +258,13 @@ class LayerRecord:
 
     def _signs(self, number: int) -> Floats:
         return _signs(self.width, (*self.seed, number))
+
+
+def _unit(largest: float) -> float:
+    """What features of this size are divided by."""
+    if not 0 < largest < np.inf or 1 / _PLAIN < largest < _PLAIN:
+        return 1.0
+    return float(2.0 ** np.floor(np.log2(largest)))
 
 
 def _signs(width: int, seed: tuple[int, ...]) -> Floats:
