@@ -31,6 +31,7 @@ ALLOWED = {
     "comparison": {
         "errors",
         "_container",
+        "_details",
         "_fields",
         "_frames",
         "_labels",
@@ -40,6 +41,7 @@ ALLOWED = {
         "_text",
     },
     "_allocator": set(),
+    "_details": set(),
     "_fields": {"errors"},
     "_labels": set(),
     "_matches": {"comparison"},

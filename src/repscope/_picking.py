@@ -13,8 +13,13 @@ def chosen(axis: str, patterns: str | Sequence[str] | None, layers: tuple[str, .
     """Places of the layers that bear a name or fit a glob."""
     if patterns is None:
         return list(range(len(layers)))
+    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not wanted:
+        raise InputError(
+            f"Comparison.select: {axis} must be one layer name or more, got none. Pass None to keep every layer."
+        )
     picked: set[int] = set()
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in wanted:
         # A name such as "blocks[0]" reads as a glob too, for another layer: what is a name is taken as one.
         fits = {i for i, layer in enumerate(layers) if layer == pattern}
         fits = fits or {i for i, layer in enumerate(layers) if fnmatch.fnmatchcase(layer, pattern)}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from repscope import _container, _fields, _frames, _labels, _picking, _text
+from repscope import _container, _details, _fields, _frames, _labels, _picking, _text
 from repscope._matches import Match, best_matches
 from repscope._student import student_quantile
 from repscope.errors import InputError
@@ -235,7 +235,7 @@ class Comparison:
         for axis, index in (("row", rows), ("column", columns)):
             for name in (f"{axis}_layers", f"{axis}_models"):
                 part[name] = tuple(getattr(self, name)[i] for i in index)
-        return replace(self, **part)
+        return replace(self, **part, details=_details.part(self.details, rows, columns))
 
     def best_match(self, axis: Literal["rows", "columns"] = "rows") -> list[Match]:
         """For each row layer the most similar column layer.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from repscope._details import PER_RUN
 from repscope.assembly import recorded
 from repscope.compare import compare
 from repscope.comparison import STATISTICS, Comparison
@@ -30,7 +31,7 @@ Rows = npt.NDArray[np.int64]
 FEWEST = 4
 """Examples of a group at least; the unbiased estimators are not defined below."""
 
-_OF_ONE_GROUP = frozenset({"replicates", "without_dominant_rows", "examples"})
+_OF_ONE_GROUP = frozenset({"replicates", PER_RUN, "examples"})
 """Conventions and details that are of one group alone, as its standard errors are."""
 
 

@@ -73,6 +73,17 @@ def test_what_the_groups_alone_make_alike_is_gone(rng: np.random.Generator) -> N
     assert abs(compare_within(a, b, groups=labels).values[0, 0]) < 0.1
 
 
+def test_what_was_found_in_one_group_is_not_said_of_all(rng: np.random.Generator) -> None:
+    labels = np.repeat([0, 1], 40)
+    a, b = layers(rng, labels), layers(rng, labels)
+    for layer in (*a.values(), *b.values()):
+        layer[7] += 1000
+    assert "without_dominant_rows" in repscope.compare(a, b).details
+    found = compare_within(a, b, groups=labels).details
+    assert "without_dominant_rows" not in found
+    assert list(found["within"]["values"]) == ["0", "1"]
+
+
 def test_models_run_on_each_group() -> None:
     x, labels = class_sorted(60, 3), np.repeat(["red", "green", "blue"], 20)
     model = Net(0)

@@ -173,6 +173,25 @@ def test_select_refuses_what_fits_no_layer():
         comparison().select(columns=["conv1", "zz*"])
 
 
+def test_a_part_has_its_own_scores_among_the_details():
+    table = ridge(3, 4).tolist()
+    details = {
+        "without_dominant_rows": {"rows": [1, 0], "linear_cka": table},
+        "within": {"examples": {"a": 5}, "values": {"a": table}, "left_out": {}},
+        "features": {"conv1": 3},
+    }
+    part = comparison(details=details).select(rows=["conv1", "conv3"], columns="conv[24]")
+    expected = ridge(3, 4)[np.ix_([0, 2], [1, 3])].tolist()
+    assert part.details["without_dominant_rows"] == {"rows": [1, 0], "linear_cka": expected}
+    assert part.details["within"] == {"examples": {"a": 5}, "values": {"a": expected}, "left_out": {}}
+    assert part.details["features"] == {"conv1": 3}
+
+
+def test_select_refuses_no_layer_at_all():
+    with pytest.raises(InputError, match=r"Comparison.select: columns must be one layer name or more, got none"):
+        comparison().select(columns=[])
+
+
 # -- best match ---------------------------------------------------------------------------------------------
 
 TABLE = [[0.2, 0.9, 0.9], [np.nan, 0.1, 0.3], [np.nan, np.nan, np.nan]]
