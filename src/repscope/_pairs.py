@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,13 @@ class SameLayer:
     models: tuple[tuple[str, str], ...]
     values: Floats
     statistics: dict[str, Floats]
+
+
+def mean_of_defined(values: Floats) -> Any:
+    """The mean over the first axis of what is not NaN; NaN where nothing is."""
+    defined = ~np.isnan(values)
+    counts = defined.sum(axis=0)
+    return np.where(defined, values, 0.0).sum(axis=0) / np.where(counts == 0, np.nan, counts)
 
 
 def check_one_pair(function: str, comparison: Comparison) -> None:

@@ -40,6 +40,21 @@ def test_another_reference_and_other_steps():
     np.testing.assert_array_equal(training(given).lines[0].get_xdata(), [0, 1])
 
 
+@pytest.mark.parametrize(
+    ("names", "steps"),
+    [
+        (["step 1,000", "step 10,000"], [1000, 10_000]),
+        (["1e3 steps", "1.5e5 steps"], [1000, 150_000]),
+        (["step500", "step10k", "step1.5M"], [500, 10_000, 1_500_000]),
+        (["v2-epoch3-seed0", "v2-epoch4-seed0"], [0, 1]),
+        (["seed1 step 2", "seed1 step 3"], [2, 3]),
+    ],
+)
+def test_the_step_is_the_last_number_of_a_name_unless_two_have_the_same(names, steps):
+    ax = training(checkpoints([*names, "end"]))
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), steps)
+
+
 def test_one_reference_alone_on_the_columns():
     given = comparison(ridge(4, 2), rows=LAYERS * 2, columns=LAYERS, row_model=("0.5",) * 2 + ("1.5",) * 2)
     ax = training(given)
@@ -78,6 +93,14 @@ def test_chance_is_drawn_where_it_is_known():
     ax = sample_size(sizes(null_mean=np.array([[0.1, 9.0], [9.0, 0.3]])))
     np.testing.assert_allclose(ax.lines[-1].get_ydata(), 0.2)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance"]
+
+
+def test_chance_is_that_of_the_layers_that_have_one():
+    undefined = np.array([[0.1, 9.0], [9.0, np.nan]])
+    np.testing.assert_allclose(sample_size(sizes(null_mean=undefined)).lines[-1].get_ydata(), 0.1)
+    without = sample_size(sizes(null_mean=np.full((2, 2), np.nan)))
+    assert len(without.lines) == 2
+    assert without.get_legend() is None
 
 
 def test_wrong_requests_for_a_sample_size():

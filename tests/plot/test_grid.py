@@ -48,6 +48,17 @@ def test_a_shared_scale_spans_all_panels():
     assert figure.axes[2].get_ylabel() == "CKA (linear, unbiased)"
 
 
+def test_a_shared_bar_shows_that_scores_lie_outside():
+    def extend(*given, **options):
+        figure = grid(given, **options)
+        return figure.axes[0].images[0].colorbar.extend
+
+    assert extend(comparison(ridge(4)), comparison(ridge(4) / 2)) == "neither"
+    assert extend(comparison(ridge(4)), comparison(ridge(4) / 2), limits=(0.2, 0.95)) == "min"
+    assert extend(comparison(ridge(4) / 2), comparison(ridge(4)), limits=(0.2, 0.5)) == "both"
+    assert extend(comparison(ridge(4)), comparison(np.full((2, 2), np.nan)), limits=(0.0, 0.5)) == "max"
+
+
 def test_own_scales_have_own_colour_bars():
     given = panels(4)
     figure = grid(given, share_limits=False, limits="data")

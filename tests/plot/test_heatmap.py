@@ -8,6 +8,7 @@ import matplotlib as mpl
 import matplotlib.colors
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from repscope.errors import InputError, MissingExtraError
@@ -201,6 +202,16 @@ def test_layer_names_neither_overlap_nor_leave_the_figure(size, inches, tmp_path
         assert axis.get_majorticklocs()[0] == 0
 
 
+@pytest.mark.parametrize("given", [comparison(ridge(6)), comparison(ridge(20)), comparison(ridge(3, 6))])
+def test_nothing_leaves_a_figure_that_is_drawn_for_the_first_time(given):
+    ax = heatmap(given)
+    whole = ax.get_tightbbox(drawn(ax.figure))
+    assert whole.x0 >= 0
+    assert whole.y0 >= 0
+    assert whole.x1 <= ax.figure.bbox.x1
+    assert whole.y1 <= ax.figure.bbox.y1
+
+
 def test_every_one_of_61_layers_is_named_where_there_is_room():
     ax = axes_of(61)
     drawn(ax.figure)
@@ -273,6 +284,58 @@ def test_models_are_separated_and_named():
     assert [label.get_text() for label in right.get_yticklabels()] == ["seed 0", "seed 1"]
     np.testing.assert_allclose(top.get_xticks(), [0.5, 3.0])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("", "")
+
+
+def of_models(names, layers=5):
+    rows = tuple(f"layer{i}" for i in range(layers)) * len(names)
+    models = tuple(name for name in names for _ in range(layers))
+    return comparison(ridge(len(rows)), rows=rows, columns=rows, row_model=models, column_model=models)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"seed {i}" for i in range(20)],
+        [f"vit-large-patch16-224-in21k-finetuned-seed-{i}" for i in range(2)],
+        [f"resnet18_imagenet_seed{i}" for i in range(8)],
+    ],
+)
+def test_names_of_models_neither_overlap_nor_touch_the_colour_bar(names):
+    ax = heatmap(of_models(names))
+    renderer = drawn(ax.figure)
+    top, right = (child for child in ax.child_axes if hasattr(child, "set_alignment"))
+    shown = [label.get_text() for label in top.get_xticklabels()]
+    assert len(set(shown)) == len(names)
+    across, up = boxes(top.xaxis, renderer), boxes(right.yaxis, renderer)
+    assert all(one.x1 <= other.x0 for one, other in itertools.pairwise(across))
+    assert all(one.y1 <= other.y0 for one, other in itertools.pairwise(up))
+    bar = ax.images[0].colorbar.ax.get_window_extent()
+    assert max(box.x1 for box in up) <= bar.x0
+    assert max(box.y1 for box in across) <= ax.title.get_window_extent(renderer).y0
+    assert min(label.get_fontsize() for label in top.get_xticklabels()) >= 6
+
+
+def test_without_a_layout_names_of_models_stay_beside_the_colour_bar():
+    figure = Figure(figsize=(5, 4))
+    FigureCanvasAgg(figure)
+    ax = heatmap(of_models(["first", "second"]), figure.subplots())
+    renderer = drawn(figure)
+    _top, right = (child for child in ax.child_axes if hasattr(child, "set_alignment"))
+    assert max(box.x1 for box in boxes(right.yaxis, renderer)) <= ax.images[0].colorbar.ax.get_window_extent().x0
+
+
+def test_a_long_name_of_a_model_is_not_cut_off_at_its_ends():
+    name = "facebook/" + "a-very-long-name-of-a-model-" * 6 + "seed-7"
+    ax = heatmap(comparison(ridge(6), row_model=name, column_model=name))
+    renderer = drawn(ax.figure)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        assert label.get_text().startswith("face")
+        assert label.get_text().endswith("seed-7")
+        box = label.get_window_extent(renderer)
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= ax.figure.bbox.x1
+        assert box.y1 <= ax.figure.bbox.y1
 
 
 # -- where it draws -----------------------------------------------------------------------------------------

@@ -38,3 +38,8 @@ def test_names_that_differ_in_the_middle_stay_different():
 def test_names_that_cannot_be_told_apart_are_shortened_all_the_same():
     names = ["x" * 40 + c + "x" * 40 for c in "ab"]
     assert shorten_all(names, 9) == ["xxx…xxxxx"] * 2
+
+
+@pytest.mark.parametrize(("width", "label"), [(3, "a…9"), (2, "…9"), (1, "…")])
+def test_hardly_any_room_leaves_the_end_of_a_name(width, label):
+    assert shorten_all(["a long name of model9"], width) == [label]

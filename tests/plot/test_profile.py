@@ -105,6 +105,27 @@ def test_undefined_layers_are_gaps():
     assert np.isnan(ax.lines[0].get_ydata()).tolist() == [True, False]
 
 
+def test_chance_is_the_mean_over_the_pairs_that_have_one():
+    values, null = ridge(6), np.full((6, 6), 0.2)
+    values[0, 2] = values[2, 0] = null[0, 2] = null[2, 0] = np.nan
+    ax = same_layer(seeds(values, null_mean=null, null_sd=null / 10))
+    assert np.isfinite(ax.lines[0].get_ydata()).all()
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), 0.2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_defined_is_an_empty_picture_without_a_warning():
+    ax = same_layer(comparison(np.full((3, 3), np.nan), null_mean=np.full((3, 3), np.nan)))
+    assert np.isnan(ax.lines[0].get_ydata()).all()
+    assert ax.get_ylim() == (-0.02, 1.02)
+
+
+def test_dollar_signs_in_what_all_names_begin_with_are_no_formulas():
+    names = tuple(f"$m$.encoder.a_layer_with_a_long_name_{i}" for i in range(3))
+    ax = same_layer(comparison(ridge(3), rows=names, columns=names))
+    assert ax.get_xlabel() == r"layer (\$m\$.encoder.*)"
+
+
 def test_many_layers_take_the_width_of_a_page_and_some_of_the_names():
     names = tuple(f"blocks.{i}.attention" for i in range(200))
     ax = same_layer(comparison(ridge(200), rows=names, columns=names))

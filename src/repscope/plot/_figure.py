@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -24,6 +25,21 @@ def new_figure(size: tuple[float, float], layout: Literal["constrained", "compre
     return figure
 
 
+def lay_out(figure: Any) -> None:
+    """Lay a figure out once before it is drawn: with an image of fixed aspect the first layout cuts off its names."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
+
+def forget(figure: Figure) -> None:
+    """Take a figure that is not to be shown out of pyplot, which would keep it open and show it in a notebook."""
+    if "matplotlib.pyplot" in sys.modules:
+        import matplotlib.pyplot as plt
+
+        plt.close(figure)
+
+
 def new_axes(width: float = COLUMN, height: float = 2.6) -> Axes:
     """Axes alone on a new figure of the given inches."""
     return new_figure((width, height)).add_subplot()
@@ -35,6 +51,12 @@ def quiet(ax: Axes) -> None:
     ax.tick_params(labelsize="small", width=0.6, length=2.5)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_fontsize("small")
+
+
+def lowest(*heights: Any) -> float:
+    """The lowest of 0 and all heights that are finite, for the lower end of an axis."""
+    known = np.concatenate([np.ravel(np.asarray(one, dtype=np.float64)) for one in heights])
+    return float(np.min(known, initial=0.0, where=np.isfinite(known)))
 
 
 def panels(rows: int, columns: int, *, size: tuple[float, float] = (3.6, 2.8), title: str = "") -> list[Axes]:

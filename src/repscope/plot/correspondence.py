@@ -13,7 +13,7 @@ from repscope._pairs import check_one_pair
 from repscope.comparison import Comparison
 from repscope.plot._figure import COLUMN, new_axes
 from repscope.plot.heatmap import color_limits
-from repscope.plot.labels import axis_length, literal, set_layer_ticks
+from repscope.plot.labels import axis_length, name_axis, set_layer_ticks
 
 MUTUAL_COLOR, ONE_SIDED_COLOR = mpl.colormaps["magma"](0.35), "0.7"
 _THICKEST = 3.0  # points
@@ -72,7 +72,7 @@ def correspondence(
         side.set(xlim=(0, 1), ylim=(-0.5, len(layers) - 0.5), xticks=[])
         side.spines[["top", "bottom"]].set_visible(False)
         prefix = set_layer_ticks(side.yaxis, layers, max_labels=max_labels, max_characters=max_characters)
-        side.set_ylabel(literal(f"{model}: {prefix}*" if prefix else model), fontsize="small")
+        name_axis(side.yaxis, f"{model}: {prefix}*" if prefix else model)
     ax.set_title(comparison.label, fontsize="medium")
     return ax
 

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from repscope._pairs import SameLayer, model_pairs, same_layers
+from repscope._pairs import SameLayer, mean_of_defined, model_pairs, same_layers
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.plot._figure import new_axes, quiet
+from repscope.plot._figure import lowest, new_axes, quiet
 from repscope.plot.depth import draw_by_depth
 from repscope.plot.labels import literal
 from repscope.plot.profile import CHANCE_COLOR
+
+_NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?(?:[eE]\+?\d+)?)([kM](?![^\W_]))?")
+_TIMES = {"": 1.0, "k": 1e3, "M": 1e6}
 
 
 def training(
@@ -35,8 +38,8 @@ def training(
             with one reference: ``compare({"step 0": ..., "step 100": ...}, data=...)``.
         ax: Where to draw; None makes a figure as wide as a column of a page.
         reference: The model that the others are held against; None: the last one.
-        steps: Where each checkpoint but the reference stands on the axis; None: the last number in its name or, where
-            a name has none, its place in the order.
+        steps: Where each checkpoint but the reference stands on the axis; None: the last number in its name, such as
+            ``1000``, ``1,000``, ``1e3`` or ``1k``; its place in the order where a name has none or two have the same.
 
     Returns:
         The axes, which hold a line for each layer in execution order, from dark to bright.
@@ -100,9 +103,10 @@ def sample_size(comparisons: Sequence[Comparison], ax: Axes | None = None) -> Ax
     heights = np.array([one.values.mean(axis=0) for one in found])  # (comparisons, layers)
     draw_by_depth(ax, {layer: (n, heights[:, i]) for i, layer in enumerate(found[0].layers)}, marker="o")
     if all("null_mean" in one.statistics for one in found):
-        level = [float(one.statistics["null_mean"].mean()) for one in found]
-        ax.plot(n, level, "--", color=CHANCE_COLOR, linewidth=1.0, label="chance")
-        ax.legend(fontsize="x-small", frameon=False)
+        level = np.array([mean_of_defined(one.statistics["null_mean"].ravel()) for one in found])
+        if np.isfinite(level).any():
+            ax.plot(n, level, "--", color=CHANCE_COLOR, linewidth=1.0, label="chance")
+            ax.legend(fontsize="x-small", frameon=False)
     ax.set(xscale="log", xlabel="examples", ylabel=first.label)
     ax.set_xticks(n, [f"{count:,.0f}" for count in n])
     ax.minorticks_off()
@@ -111,12 +115,15 @@ def sample_size(comparisons: Sequence[Comparison], ax: Axes | None = None) -> Ax
 
 
 def _steps(names: Sequence[str]) -> Any:
-    numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in names]
-    return np.array([float(found[-1]) for found in numbers] if all(numbers) else range(len(names)), dtype=np.float64)
+    found = [_NUMBER.findall(name) for name in names]
+    if all(found):
+        steps = [float(digits.replace(",", "")) * _TIMES[suffix] for digits, suffix in (each[-1] for each in found)]
+        if len(set(steps)) == len(steps):
+            return np.array(steps)
+    return np.arange(len(names), dtype=np.float64)
 
 
 def _finish(ax: Axes, comparison: Comparison, found: Sequence[SameLayer]) -> None:
     quiet(ax)
-    lowest = min(float(np.nanmin(one.values, initial=0.0)) for one in found)
     if comparison.kind == "similarity" and np.isfinite(comparison.range[1]):
-        ax.set_ylim(lowest - 0.02, comparison.range[1] + 0.02)
+        ax.set_ylim(lowest(*(one.values for one in found)) - 0.02, comparison.range[1] + 0.02)

@@ -17,8 +17,8 @@ from matplotlib.transforms import Bbox
 
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.plot._figure import COLUMN, PAGE, new_figure
-from repscope.plot.labels import literal, set_layer_ticks, settle
+from repscope.plot._figure import COLUMN, PAGE, lay_out, new_figure
+from repscope.plot.labels import name_axis, set_group_names, set_layer_ticks, settle
 
 Limits = Literal["range", "data"] | tuple[float, float]
 
@@ -26,7 +26,6 @@ UNDEFINED_COLOR = "#8fa3ad"  # a blue grey that magma does not contain
 CHANCE_COLOR = "#8a8a8a"  # a neutral grey
 _CHANCE_VEIL = 0.7  # how much of it lies over a score
 _BAR_WIDTH, _BAR_GAP = 0.12, 0.08  # of a colour bar, in inches
-_FAR_LABEL = 0.2  # height of the model names between image and colour bar, in inches
 _ONE_COLUMN = 14  # layers that can be named in a figure as wide as one column of a page
 
 
@@ -72,14 +71,17 @@ def heatmap(
         InputError: when ``limits`` is none of the above.
     """
     ends = color_limits(comparison, limits)
+    own = ax is None
     ax = _new_axes(comparison) if ax is None else ax
     image = _draw(comparison, ax, cmap, ends, chance)
-    _label(comparison, ax, max_labels, max_characters)
+    beside = _label(comparison, ax, max_labels, max_characters)
     _head(comparison, ax, comparison.label if title is None else title, chance)
     if colorbar:
-        bar = _colorbar(image, ax, comparison, comparison.kind if title is None else comparison.label)
+        bar = _colorbar(image, ax, comparison, comparison.kind if title is None else comparison.label, beside)
         if chance:
             _mark_chance(bar, [comparison])
+    if own:
+        lay_out(ax.figure)
     return ax
 
 
@@ -164,13 +166,13 @@ def grid(
     for i, (heading, comparison) in enumerate(zip(headings, panels, strict=True)):
         ax = figure.add_subplot(rows, columns, i + 1)
         image = _draw(comparison, ax, cmap, ends[i], chance)
-        _label(comparison, ax, max_labels, max_characters)
+        beside = _label(comparison, ax, max_labels, max_characters)
         _head(comparison, ax, heading, chance)
         if outer_only:
             _keep_outer_labels(ax, left=i % columns == 0, bottom=i + columns >= len(panels))
             ax.xaxis.set_in_layout(i >= (rows - 1) * columns)  # else below is an empty place, room enough
         if not share_limits:
-            bar = _colorbar(image, ax, comparison, "")  # the title of the panel names the measure
+            bar = _colorbar(image, ax, comparison, "", beside)  # the title of the panel names the measure
             if chance:
                 _mark_chance(bar, [comparison])
         axes.append(ax)
@@ -180,7 +182,12 @@ def grid(
     if share_limits:
         length = min(rows, 2)  # of the colour bar, in panels
         bar = figure.colorbar(
-            images[0], ax=axes, shrink=length / rows, aspect=length * panel_size / _BAR_WIDTH, pad=0.02
+            images[0],
+            ax=axes,
+            shrink=length / rows,
+            aspect=length * panel_size / _BAR_WIDTH,
+            pad=0.02,
+            extend=_extend(panels, *ends[0]),
         )
         bar.set_label(measure or panels[0].kind)
         bar.outline.set_linewidth(0.6)
@@ -247,38 +254,40 @@ def _head(comparison: Comparison, ax: Axes, title: str, chance: bool) -> None:
     ax.set_title("\n".join(filter(None, (title, *notes))), fontsize="medium")
 
 
-def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: int) -> None:
+def _label(comparison: Comparison, ax: Axes, max_labels: int, max_characters: int) -> float:
+    """Name layers and models; returns the inches that names take on the right of the image."""
+    beside = 0.0
     sides = (
         (ax.xaxis, comparison.column_layers, comparison.column_models),
         (ax.yaxis, comparison.row_layers, comparison.row_models),
     )
     for axis, layers, models in sides:
         prefix = set_layer_ticks(axis, layers, max_labels=max_labels, max_characters=max_characters)
-        axis.label.set_fontsize("small")
         rest = f"{prefix}*" if prefix else ""
         blocks = [(model, len(list(run))) for model, run in groupby(models)]
         if len(blocks) == 1:
-            axis.set_label_text(literal(f"{models[0]}: {rest}" if rest else models[0]))
+            name_axis(axis, f"{models[0]}: {rest}" if rest else models[0])
         else:
-            axis.set_label_text(literal(rest))
-            _name_blocks(ax, axis.axis_name, blocks)
+            name_axis(axis, rest)
+            depth = _name_blocks(ax, axis.axis_name, blocks)
+            beside = depth if axis.axis_name == "y" else beside
+    return beside
 
 
-def _name_blocks(ax: Axes, which: str, blocks: list[tuple[str, int]]) -> None:
-    """Separate the models on an axis by lines and name them on the far side, where no layer names stand."""
+def _name_blocks(ax: Axes, which: str, blocks: list[tuple[str, int]]) -> float:
+    """Separate the models on an axis by lines and name them on the far side, where no layer names stand.
+
+    Returns:
+        Inches that the names reach beyond the image.
+    """
     ends = np.cumsum([size for _, size in blocks]) - 0.5
     line = ax.axvline if which == "x" else ax.axhline
     for end in ends[:-1]:
         line(end, color="white", linewidth=1.0)
     far = ax.secondary_xaxis("top") if which == "x" else ax.secondary_yaxis("right")
-    centers = ends - np.array([size for _, size in blocks]) / 2
-    names = [literal(model) for model, _ in blocks]
-    if which == "x":
-        far.set_xticks(centers, names)
-    else:
-        far.set_yticks(centers, names, rotation=270, va="center")
-    far.tick_params(length=0, pad=3, labelsize=9)
     far.spines[:].set_visible(False)
+    axis = far.xaxis if which == "x" else far.yaxis
+    return set_group_names(axis, ax.xaxis if which == "x" else ax.yaxis, blocks)
 
 
 def _mark_chance(bar: Colorbar, comparisons: Sequence[Comparison]) -> None:
@@ -295,18 +304,26 @@ def _mark_chance(bar: Colorbar, comparisons: Sequence[Comparison]) -> None:
     bar.ax.plot([-0.28], [(low + high) / 2], marker=">", markersize=4, label="mean of the null", **mark)
 
 
-def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str) -> Colorbar:
-    """A colour bar as high as the image, also where equal aspect makes the image smaller than its axes."""
-    low, high = image.get_clim()
-    defined = comparison.values[~np.isnan(comparison.values)]
+def _extend(comparisons: Sequence[Comparison], low: float, high: float) -> str:
+    """At which ends of a colour bar scores lie beyond it."""
     rounding = 1e-9 * (high - low)  # CKA of a layer with itself may come out as 1 + 2e-16
-    below, above = bool((defined < low - rounding).any()), bool((defined > high + rounding).any())
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+    below = any(bool((c.values < low - rounding).any()) for c in comparisons)
+    above = any(bool((c.values > high + rounding).any()) for c in comparisons)
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+
+
+def _colorbar(image: AxesImage, ax: Axes, comparison: Comparison, label: str, beside: float) -> Colorbar:
+    """A colour bar as high as the image, also where equal aspect makes the image smaller than its axes.
+
+    Between the two is room for names of so many inches.
+    """
+    extend = _extend([comparison], *image.get_clim())
     figure = ax.figure
     if figure.get_layout_engine() is None:  # nothing would make room beside the axes: take it from them
-        bar = figure.colorbar(image, ax=ax, extend=extend, label=label, fraction=0.046, pad=0.04)
+        inches = ax.get_window_extent().width / figure.dpi
+        bar = figure.colorbar(image, ax=ax, extend=extend, label=label, fraction=0.046, pad=0.04 + beside / inches)
     else:
-        gap = _BAR_GAP + (_FAR_LABEL if len(set(comparison.row_models)) > 1 else 0.0)
+        gap = _BAR_GAP + beside
 
         def beside_image(_bar: object, _renderer: object) -> Bbox:
             settle(ax)

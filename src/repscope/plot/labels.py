@@ -15,6 +15,11 @@ from matplotlib.ticker import FuncFormatter, Locator
 from repscope._words import shorten
 
 LINE_PITCH = 1.2  # distance of two lines of text over the font size
+CHARACTER = 0.62  # width of a character of the default font over the font size, on average, with a little to spare
+_SMALL = 8.3  # points of matplotlib's "small"
+_SMALLEST = 6.0  # points of a name that can still be read
+_READABLE = 12  # characters that a name is not cut below
+_BESIDE = 1.5  # an axis may have a name this much longer than itself
 
 
 class LayerLocator(Locator):
@@ -68,7 +73,7 @@ def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: in
     shown = shorten_all([name[len(prefix) :] for name in names], max_characters)
     pitch = size * LINE_PITCH
     if axis.axis_name == "x":
-        widest = max(map(len, shown)) * 0.62 * size + size  # a character of the default font is 0.6 em wide
+        widest = max(map(len, shown)) * CHARACTER * size + size
         upright = widest * min(len(names), max_labels) <= length
         pitch = widest if upright else pitch
         axis.set_tick_params(rotation=0 if upright else 90)
@@ -79,6 +84,44 @@ def set_layer_ticks(axis: XAxis | YAxis, names: Sequence[str], *, max_labels: in
     )
     axis.set_tick_params(labelsize=size, length=2.5, width=0.6, pad=2)
     return prefix
+
+
+def set_group_names(far: XAxis | YAxis, axis: XAxis | YAxis, groups: Sequence[tuple[str, int]]) -> float:
+    """Name runs of layers, each at the middle of its run, along an axis or, where there is no room, across it.
+
+    Args:
+        far: Where the names go.
+        axis: The axis of the layers.
+        groups: Name and number of layers of each run, in order.
+
+    Returns:
+        Inches that the names reach beyond the axis.
+    """
+    sizes = np.array([size for _, size in groups])
+    names = [name for name, _ in groups]
+    room = 0.8 * axis_length(axis) * sizes.min() / sizes.sum()  # points of the shortest; the layout may take a fifth
+    fitting = int(room / (CHARACTER * _SMALLEST))
+    along = fitting >= min(max(map(len, names)), _READABLE)
+    shown = shorten_all(names, fitting if along else _READABLE)
+    longest = max(map(len, shown))
+    size = float(np.clip(room / (CHARACTER * longest if along else LINE_PITCH), _SMALLEST, 9.0))
+    every = 1 if along else math.ceil(LINE_PITCH * size / room)
+    far.set_ticks((sizes.cumsum() - sizes / 2 - 0.5)[::every], [literal(name) for name in shown][::every])
+    horizontal = along == (axis.axis_name == "x")
+    turned = 90 if axis.axis_name == "x" else 270
+    far.set_tick_params(length=0, pad=3, labelsize=size, rotation=0 if horizontal else turned)
+    for label in far.get_ticklabels(which="major"):
+        if axis.axis_name == "y":
+            label.set_verticalalignment("center")
+    return float(3 + (LINE_PITCH if along else CHARACTER * longest) * size) / 72
+
+
+def name_axis(axis: XAxis | YAxis, name: str) -> None:
+    """Write a name beside an axis, without its middle where the figure would cut off its ends."""
+    figure: Any = axis.get_figure(root=False)
+    side = figure.bbox.width if axis.axis_name == "x" else figure.bbox.height
+    length = min(_BESIDE * axis_length(axis), 0.8 * side / figure.dpi * 72)
+    axis.set_label_text(literal(shorten(name, max(int(length / (CHARACTER * _SMALL)), _READABLE))), fontsize="small")
 
 
 def literal(name: str) -> str:
@@ -106,5 +149,5 @@ def shorten_all(names: Sequence[str], width: int) -> list[str]:
         return [shorten(name, width, head) for name in names]
 
     # The end of a layer's name says more than its beginning: of equally good cuts, one third from the left.
-    heads = sorted(range(1, width - 1), key=lambda head: abs(head - width // 3))
+    heads = sorted(range(1, width - 1), key=lambda head: abs(head - width // 3)) or [0]
     return max((cut(head) for head in heads), key=lambda labels: len(set(labels)))

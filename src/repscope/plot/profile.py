@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from repscope._pairs import Floats, model_pairs, same_layers
+from repscope._pairs import Floats, mean_of_defined, model_pairs, same_layers
 from repscope.comparison import Comparison
 from repscope.errors import InputError
-from repscope.plot._figure import COLUMN, PAGE, new_axes, quiet
-from repscope.plot.labels import set_layer_ticks
+from repscope.plot._figure import COLUMN, PAGE, lowest, new_axes, quiet
+from repscope.plot.labels import literal, set_layer_ticks
 from repscope.plot.lines import curve
 
 CHANCE_COLOR = "0.45"
@@ -73,29 +73,29 @@ def same_layer(
     found = same_layers(comparison, model_pairs(comparison), "same_layer", level=confidence)
     ax = new_axes(*((COLUMN, 2.6) if len(found.layers) <= _ONE_COLUMN else (PAGE, 3.2))) if ax is None else ax
     x = np.arange(len(found.layers))
+    mean = mean_of_defined(found.values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a layer undefined in all pairs is a gap in the line
-        mean = np.nanmean(found.values, axis=0)
-        lowest, highest = np.nanmin(found.values, axis=0), np.nanmax(found.values, axis=0)
+        worst, best = np.nanmin(found.values, axis=0), np.nanmax(found.values, axis=0)
     if len(found.models) > 1:
         line = _line(ax, x, mean, label, color)
-        ax.fill_between(x, lowest, highest, color=line, alpha=_BAND_OPACITY, linewidth=0)
+        ax.fill_between(x, worst, best, color=line, alpha=_BAND_OPACITY, linewidth=0)
     elif "high" in found.statistics:
         _line(ax, x, mean, label, color, found.statistics["high"][0] - mean)
     else:
         _line(ax, x, mean, label, color)
     if chance and "null_mean" in found.statistics:
         _draw_chance(ax, x, found.statistics, confidence, comparison.kind)
-    drawn = [lowest, *_draw_baselines(ax, x, ceiling, floors or {})]
+    drawn = [worst, *_draw_baselines(ax, x, ceiling, floors or {})]
     prefix = set_layer_ticks(ax.xaxis, found.layers, max_labels=max_labels, max_characters=max_characters)
     ax.set_xlim(-0.5, len(x) - 0.5)
-    ax.set(xlabel=f"layer ({prefix}*)" if prefix else "layer", ylabel=comparison.label)
+    ax.set(xlabel=literal(f"layer ({prefix}*)") if prefix else "layer", ylabel=comparison.label)
     size = ax.xaxis.get_tick_params()["labelsize"]  # chosen for the room
     quiet(ax)
     ax.tick_params(axis="x", labelsize=size)
     low, high = comparison.range
     if comparison.kind == "similarity" and np.isfinite(high):
-        ax.set_ylim(float(np.nanmin(drawn, initial=0.0)) - 0.02 * high, 1.02 * high)
+        ax.set_ylim(lowest(*drawn) - 0.02 * high, 1.02 * high)
     elif low == 0:
         ax.set_ylim(bottom=0.0)
     return ax
@@ -107,10 +107,10 @@ def _line(ax: Axes, x: np.ndarray, values: Floats, label: str, color: Any, error
 
 
 def _draw_chance(ax: Axes, x: np.ndarray, statistics: dict[str, Floats], confidence: float, kind: str) -> None:
-    level = statistics["null_mean"].mean(axis=0)
+    level = mean_of_defined(statistics["null_mean"])
     if "null_sd" in statistics:
         side = 1 if kind == "similarity" else -1
-        reach = side * NormalDist().inv_cdf(confidence) * statistics["null_sd"].mean(axis=0)
+        reach = side * NormalDist().inv_cdf(confidence) * mean_of_defined(statistics["null_sd"])
         ax.fill_between(x, level, level + reach, color=CHANCE_COLOR, alpha=_BAND_OPACITY, linewidth=0)
     ax.plot(x, level, "--", color=CHANCE_COLOR, linewidth=1.0, label="chance")
 
