@@ -185,6 +185,16 @@ def test_a_notebook_shows_the_heat_map_and_the_warnings():
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
 
 
+def test_a_notebook_shows_its_picture_once():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    own = plt.figure()
+    before = plt.get_fignums()
+    comparison()._repr_html_()
+    assert plt.get_fignums() == before  # what is open at the end of a cell is shown below it once more
+    assert plt.gcf() is own
+    plt.close(own)
+
+
 def test_a_notebook_without_matplotlib_says_how_to_install_it(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("matplotlib", "repscope.plot"))]:
         monkeypatch.delitem(sys.modules, name)

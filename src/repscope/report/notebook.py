@@ -46,9 +46,11 @@ def notebook_html(comparison: Comparison) -> str:
 
 def _drawn(comparison: Comparison) -> bytes:
     from repscope.plot import heatmap  # says how to install matplotlib, so it comes first
+    from repscope.plot._figure import forget
 
     figure = heatmap(comparison).get_figure(root=True)
     assert figure is not None  # heatmap made it
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=90, facecolor="white")
+    forget(figure)
     return content.getvalue()
