@@ -63,6 +63,80 @@ def test_a_p_value_too_small_for_single_precision_is_not_zero(visit, tmp_path):
         assert f"p value\n{said}" in page.locator("#pair dl").inner_text()
 
 
+def test_a_p_value_of_one_in_twenty_is_above_chance_as_the_comparison_says(visit, tmp_path):
+    given = two(p_values=np.where(np.eye(6) > 0, 0.05, 0.0501))
+    assert (given.within_chance == (np.eye(6) == 0)).all()
+    page = visit(given.to_html(tmp_path / "r.html"))
+    assert "Above chance (p ≤ 0.05)\n6 of 36" in page.locator("#pair").inner_text()
+    page.check("#chance")
+    assert "6 of 36 pairs" in page.locator("#count").inner_text()
+    page.locator("#scores").scroll_into_view_if_needed()
+    with page.expect_download() as waiting:
+        page.click("#download-csv")
+    waiting.value.save_as(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["p value"] for line in lines} == {"0.05"}
+    assert {line["chance level"] for line in lines} == {"0.011"}
+
+
+def test_layers_without_a_score_are_gaps_in_the_curve_over_depth(visit, tmp_path):
+    values = two().values.copy()
+    values[2] = np.nan
+    page = visit(comparison(values, rows=NAMES, columns=NAMES).to_html(tmp_path / "r.html"))
+    page.locator("#depth").scroll_into_view_if_needed()
+    page.wait_for_selector("#depth-plot .scatterlayer .trace")
+    curves = page.evaluate(
+        """() => document.getElementById("depth-plot").data.filter((trace) => trace.customdata)
+            .map((trace) => [trace.name, trace.x, trace.y.map((value) => Number.isFinite(value))])"""
+    )
+    defined = [True, True, False, True, True, True]
+    assert curves == [["best match", list(range(6)), defined], ["same layer", list(range(6)), defined]]
+
+
+def test_a_chosen_pair_is_found_by_name_at_other_steps(visit, tmp_path):
+    whole, part = two(), two().select(rows=NAMES[1:], columns=NAMES[1:])
+    page = visit(report.write(tmp_path / "r.html", {0: part, 100: whole}))
+    page.mouse.click(*point(page, 3, 4))
+    page.locator("#training").scroll_into_view_if_needed()
+    page.wait_for_selector("#training-plot .scatterlayer .trace")
+    drawn = page.evaluate("() => document.getElementById('training-plot').data.at(-1)")
+    assert (drawn["name"], drawn["x"]) == ("layer2.conv1 – layer2.conv2", [0, 100])
+    assert drawn["y"] == [whole.values[3, 4]] * 2
+    page.evaluate(
+        "() => { const s = document.getElementById('step'); s.value = 0; s.dispatchEvent(new Event('input')); }"
+    )
+    assert page.locator("#pair .names b").all_inner_texts() == ["layer2.conv1", "layer2.conv2"]
+
+
+def test_numbers_along_a_curve_are_not_cut_off(visit, tmp_path):
+    near = {step: comparison(np.full((3, 3), 0.9 + 1e-7 * step)) for step in (0, 10)}
+    page = visit(report.write(tmp_path / "r.html", near))
+    page.locator("#training").scroll_into_view_if_needed()
+    page.wait_for_selector("#training-plot .scatterlayer .trace")
+    title, first, own = page.evaluate(
+        """() => {
+            const plot = document.getElementById("training-plot");
+            const box = (element) => element.getBoundingClientRect();
+            const numbers = [...plot.querySelectorAll(".ytick text")].map((number) => box(number).left);
+            return [box(plot.querySelector(".ytitle")), Math.min(...numbers), box(plot).left];
+        }"""
+    )
+    assert own <= title["left"] < title["right"] <= first
+
+
+def test_links_have_room_in_a_narrow_window(visit, tmp_path):
+    names = [f"model.encoder.layers.{i}.self_attention.output.dense" for i in range(6)]
+    page = visit(two(rows=names, columns=names, diagnostics={}).to_html(tmp_path / "r.html"))
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator("#correspondence").scroll_into_view_if_needed()
+    page.wait_for_function(
+        "() => { const p = document.getElementById('correspondence-plot'); return p._fullLayout?.width < 400; }"
+    )
+    size = page.evaluate("() => document.getElementById('correspondence-plot')._fullLayout._size")
+    assert size["w"] > 0.3 * (size["w"] + size["l"] + size["r"])
+
+
 def test_search_order_and_threshold_change_what_is_shown(visit, tmp_path):
     page = visit(two().to_html(tmp_path / "r.html"))
     assert shown(page) == [6] * 6
@@ -163,6 +237,29 @@ def test_hostile_names_are_text_in_every_view(visit, tmp_path):
     assert page.locator("body img").count() == 0
     assert page.locator("#layers b b, #pair b b").count() == 0
     assert page.title() != "1"
+
+
+def test_names_between_dollar_signs_are_no_formulas(visit, tmp_path):
+    page = visit(two(row_model="$a_1$", rows=("$x$ and $y$", *NAMES[1:]), diagnostics={}).to_html(tmp_path / "r.html"))
+    assert page.locator("#heatmap .ytitle").text_content() == "$a_1$"  # and nothing on the console about MathJax
+
+
+def test_an_image_says_of_which_models_it_is(visit, tmp_path):
+    side = int(INTERACTIVE_SCORES**0.5) + 1
+    names = tuple(f"layer{i}" for i in range(side))
+    models = ("first",) * 200 + ("second",) * (side - 200)
+    given = comparison(ridge(side), rows=names, columns=names, row_model=models, column_model=models)
+    page = visit(given.to_html(tmp_path / "r.html"))
+    page.wait_for_selector("#heatmap image")
+    assert page.locator("#heatmap .xtitle, #heatmap .ytitle").all_text_contents() == ["first · second"] * 2
+    lines = page.evaluate("() => document.getElementById('heatmap').layout.shapes.map((line) => line.x0 ?? line.y0)")
+    assert 199.5 in lines
+    assert "Click" not in page.locator("#overview-lead").inner_text()
+    page.locator("#scores").scroll_into_view_if_needed()
+    page.wait_for_selector("#table tbody tr")
+    cells = page.locator("#table tbody tr").first.locator("td").all_inner_texts()
+    assert cells[1] == "layer0"
+    assert cells[3] == "layer1"  # not itself
 
 
 def test_too_many_layers_come_as_an_image_that_says_so(visit, tmp_path):

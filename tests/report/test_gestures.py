@@ -148,6 +148,23 @@ def test_printing_draws_what_was_not_looked_at_yet(visit, tmp_path):
     assert page.locator("#correspondence-plot .shapelayer path").count() == 6
 
 
+def test_printing_is_black_on_white_and_fits_the_paper(visit, tmp_path):
+    page = visit(two().to_html(tmp_path / "r.html"), scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    widths = page.evaluate("() => [...document.querySelectorAll('main .plot')].map((p) => p._fullLayout?.width ?? 0)")
+    assert 500 < max(widths) <= 672  # pixels of CSS; a sheet of A4 has 718 between margins of one centimetre
+    assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
+    assert page.locator("#pair .ranked li").first.is_visible()
+    assert page.locator("#copy-table").is_hidden()
+    table = page.locator("#scores .scroll")
+    assert table.evaluate("(box) => box.scrollHeight <= box.clientHeight + 1")
+    page.emulate_media(media="screen", color_scheme="dark")
+    page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate("() => document.getElementById('heatmap')._fullLayout.width") > 672
+
+
 def test_play_goes_through_training_once_and_stops(visit, tmp_path):
     page = visit(report.write(tmp_path / "r.html", {step: two(n=step + 100) for step in (0, 50, 900)}))
     seen = []
@@ -236,6 +253,16 @@ def test_a_click_on_two_models_shows_their_layers(visit, tmp_path):
     z = np.array(page.evaluate("() => document.getElementById('heatmap').data[0].z"))
     np.testing.assert_array_equal(z, many.between("net 3", "net 1").values)
     page.wait_for_function("() => document.getElementById('layers').getBoundingClientRect().top < 200")
+
+
+def test_layers_whose_names_are_numbers_keep_their_order(visit, tmp_path):
+    names = ("stem", "1", "0")
+    owners = tuple(f"net {i}" for i in range(3) for _ in names)
+    axes = {"rows": names * 3, "columns": names * 3, "row_model": owners, "column_model": owners}
+    page = visit(comparison(ridge(9), **axes, details={"metric": "arccos of the score"}).to_html(tmp_path / "r.html"))
+    assert page.locator("#overview-layer option").all_text_contents() == ["mean best match", *names]
+    assert page.locator("#map-layer option").all_text_contents() == ["all layers", *names]
+    assert page.locator("#map-layer").input_value() == "all layers"
 
 
 def test_the_map_of_models_is_that_of_the_layers_chosen(visit, tmp_path):

@@ -168,14 +168,14 @@ def overview(comparison: Comparison) -> dict[str, Any] | None:
     rows, columns = row_models(comparison), column_models(comparison)
     if len(rows) * len(columns) == 1:
         return None
-    metric = metric_of(comparison)
+    metric, layers, drawn = metric_of(comparison), layer_scores(comparison), maps(comparison)
     return {
         "best": mean_best_match(comparison).tolist(),
-        "layers": {name: scores.tolist() for name, scores in layer_scores(comparison).items()},
+        "layer_names": list(layers),
+        "layers": {name: scores.tolist() for name, scores in layers.items()},
         "metric": None if metric is None else metric[0],
-        "maps": {
-            name: {"points": found.points.tolist(), "share": found.share} for name, found in maps(comparison).items()
-        },
+        "map_names": list(drawn),
+        "maps": {name: {"points": found.points.tolist(), "share": found.share} for name, found in drawn.items()},
     }
 
 

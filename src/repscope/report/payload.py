@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,14 @@ def _orders(comparison: Comparison, rows: list[str], columns: list[str]) -> dict
 
 
 def _best(comparison: Comparison) -> list[Any]:
-    """Each row's best column and its score, for the table of a comparison too large to send."""
+    """Each row's best column, never itself, and its score, for the table of a comparison too large to send."""
+    sides = [
+        (getattr(comparison, f"{axis}_models"), getattr(comparison, f"{axis}_layers")) for axis in ("row", "column")
+    ]
+    if sides[0] == sides[1]:
+        others = comparison.values.copy()
+        np.fill_diagonal(others, np.nan)
+        comparison = replace(comparison, values=others)
     return [
         [match.row_model, match.row, match.column_model, match.column, match.value if match.column else None]
         for match in comparison.best_match()

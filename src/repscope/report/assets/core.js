@@ -47,18 +47,29 @@ function decodeArrays(frame) {
     );
 }
 
-// A number of one pair of layers; NaN where it was not computed.
+// A number of one pair of layers; NaN where it was not computed, or there is no such layer (-1).
 function at(frame, name, row, column) {
   const array = frame.arrays[name];
-  return array ? array[row * frame.width + column] : NaN;
+  return array && row >= 0 && column >= 0 ? array[row * frame.width + column] : NaN;
 }
 
 const score = (frame, row, column) => at(frame, "values", row, column);
 const closer = (frame, a, b) => (frame.kind === "similarity" ? a > b : a < b);
 const itself = (frame, row, column) => frame.within && row === column;
 
+// Whether chance reaches a score in one case of twenty at most; p values are in single precision.
+const aboveChance = (frame, row, column) => at(frame, "p_values", row, column) <= Math.fround(0.05);
+
 // Half width of the 95 % interval of a score.
 const halfWidth = (frame, row, column) => frame.half_width * at(frame, "standard_errors", row, column);
+
+// The pair of layers of the same names and models in another frame; null where it has none.
+function counterpart(from, to, pair) {
+  const place = (side, index) =>
+    to[side].layers.findIndex((name, i) => name === from[side].layers[index] && to[side].owner[i] === from[side].owner[index]);
+  const [row, column] = [place("rows", pair.row), place("columns", pair.column)];
+  return row < 0 || column < 0 ? null : { row, column };
+}
 
 // Indices of the layers of one model on an axis, or of all.
 function members(axis, model) {
@@ -208,6 +219,7 @@ function ticks(names, low, high, length, pitch) {
 
 const CONFIG = {
   displaylogo: false,
+  typesetMath: false, // a name between dollar signs is no formula
   responsive: false,
   displayModeBar: "hover",
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toggleSpikelines"],

@@ -4,10 +4,7 @@ const MAP_MARGIN = { top: 30, bar: 76 }; // above the map is room for its button
 
 // Whether the controls leave a score in sight.
 function passes(frame, value, row, column, limits) {
-  if (state.chance) {
-    const p = at(frame, "p_values", row, column);
-    if (!(p < 0.05)) return false;
-  }
+  if (state.chance && !aboveChance(frame, row, column)) return false;
   if (state.threshold === 0 || Number.isNaN(value)) return true;
   const cut = thresholdValue(frame, limits);
   return frame.kind === "similarity" ? value >= cut : value <= cut;
@@ -180,8 +177,9 @@ function axisOf(frame, side, indices, geometry, range = null) {
 }
 
 // Thin lines between blocks of a network, stronger ones between networks; none where layers are sorted or searched.
+// Over an image, which is neither, only those between networks: thin ones would hide its pixels.
 function lines(frame, rows, columns) {
-  if (state.order !== "execution" || state.query.trim()) return [];
+  if (!frame.tiles && (state.order !== "execution" || state.query.trim())) return [];
   const shapes = [];
   for (const [side, indices, along] of [["rows", rows, "y"], ["columns", columns, "x"]]) {
     const across = along === "x" ? "y" : "x";
@@ -202,7 +200,8 @@ function lines(frame, rows, columns) {
       if (!starts.has(owner)) starts.set(owner, i);
     });
     for (const [owner, start] of starts) {
-      if (start > 0) add(start, 4, 1);
+      if (start > 0) add(start, frame.tiles ? 2 : 4, 1);
+      if (frame.tiles) continue;
       for (const [, first] of frame[side].blocks[owner]) if (first > 0) add(start + first, rows.length > 40 ? 1.5 : 3, rows.length > 40 ? 0.7 : 1);
     }
   }
@@ -316,13 +315,17 @@ function drawTiles(frame) {
   const columns = frame.columns.layers.map((_, i) => i);
   const plot = byId("heatmap");
   const geometry = place(plot, frame, rows, columns);
-  const axis = (side, indices) => ({ ...axisOf(frame, side, indices, geometry), title: { text: "" } });
+  const axis = (side, indices) => {
+    const made = axisOf(frame, side, indices, geometry);
+    return { ...made, title: { ...made.title, text: plain(shorten(frame[side].models.join(" · "), 60)) } };
+  };
   const layout = layoutBase({
     width: geometry.width,
     height: geometry.height,
     margin: geometry.margin,
     dragmode: "zoom",
     uirevision: "image",
+    shapes: lines(frame, rows, columns),
     images: frame.tiles.map((tile) => ({
       source: tile.image,
       xref: "x",

@@ -58,6 +58,8 @@ function setStep(index) {
   frameChanged();
 }
 
+let before = null; // the frame that was shown
+
 // The measure or the step has changed: names may have, too.
 function frameChanged() {
   const frame = currentFrame();
@@ -67,7 +69,8 @@ function frameChanged() {
   for (const id of ["map-controls", "search-choice"]) byId(id).hidden = frame.tiles !== null;
   fillModels(frame);
   fillOverview(frame);
-  if (state.pair && (state.pair.row >= frame.rows.layers.length || state.pair.column >= frame.width)) state.pair = null;
+  if (state.pair) state.pair = frame.tiles ? null : counterpart(before, frame, state.pair);
+  before = frame;
   refresh();
 }
 
@@ -106,9 +109,9 @@ function fillModels(frame) {
 
 function fillOverview(frame) {
   if (!frame.overview) return;
-  const { layers, maps } = frame.overview;
-  fillSelect(byId("overview-layer"), [["", "mean best match"], ...Object.keys(layers).map((name) => [name, name])], byId("overview-layer").value);
-  fillSelect(byId("map-layer"), Object.keys(maps).length ? Object.keys(maps).map((name) => [name, name]) : [["", ""]], byId("map-layer").value);
+  const { layer_names: layers, map_names: maps } = frame.overview; // an object has numbers first, whatever the order was
+  fillSelect(byId("overview-layer"), [["", "mean best match"], ...layers.map((name) => [name, name])], byId("overview-layer").value);
+  fillSelect(byId("map-layer"), maps.length ? maps.map((name) => [name, name]) : [["", ""]], byId("map-layer").value);
 }
 
 function connect() {
@@ -164,13 +167,25 @@ function connect() {
   document.querySelectorAll("button.copy").forEach((button) =>
     button.addEventListener("click", () => copyText(button.closest(".copyable").querySelector("pre").textContent, button)),
   );
-  window.addEventListener("beforeprint", () => drawStale(true));
+  window.addEventListener("beforeprint", () => setPrinting(true));
+  window.addEventListener("afterprint", () => setPrinting(false));
   let resizing = 0;
   window.addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(refresh, 150); });
 }
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
+}
+
+let onScreen = null; // the theme to go back to
+
+// Paper is white and narrower than a window: everything is drawn for it, and again for the screen.
+function setPrinting(printing) {
+  if (printing) onScreen = document.documentElement.dataset.theme;
+  document.documentElement.toggleAttribute("data-printing", printing);
+  setTheme(printing ? "light" : onScreen);
+  refresh();
+  drawStale(printing);
 }
 
 async function inflate(text) {

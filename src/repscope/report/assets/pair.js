@@ -45,8 +45,8 @@ function summary(frame) {
   }
   const p = frame.arrays.p_values;
   if (p) {
-    const significant = rows.flatMap((row) => columns.filter((column) => at(frame, "p_values", row, column) < 0.05)).length;
-    facts.push(["Above chance (p < 0.05)", `${significant} of ${rows.length * columns.length}`]);
+    const significant = rows.flatMap((row) => columns.filter((column) => aboveChance(frame, row, column))).length;
+    facts.push(["Above chance (p ≤ 0.05)", `${significant} of ${rows.length * columns.length}`]);
   }
   pairs.sort((a, b) => (closer(frame, score(frame, ...a), score(frame, ...b)) ? -1 : 1));
   return [
@@ -171,7 +171,7 @@ function drawPairPlots(frame, row, column) {
       { type: "scatter", mode: "lines", x: columns.map((_, i) => i), y: columns.map((c) => score(frame, row, c)), text: names.map(plain), hovertemplate: "%{text}<br>%{y:.4~g}<extra></extra>", line: { color: color("accent"), width: 1.8 } },
       { type: "scatter", mode: "markers", x: [columns.indexOf(column)], y: [score(frame, row, column)], hoverinfo: "skip", marker: { size: 9, color: color("accent"), line: { color: color("card"), width: 2 } } },
     ],
-    layout({ xaxis: { title: { text: "layer", standoff: 4 }, showticklabels: false, showgrid: false, zeroline: false }, yaxis: { nticks: 4 } }),
+    layout({ xaxis: { title: { text: "layer", standoff: 4 }, showticklabels: false, showgrid: false, zeroline: false }, yaxis: { nticks: 4, automargin: true } }),
     { ...CONFIG, displayModeBar: false },
   );
   const facts = [layerFacts(frame, "rows", row), layerFacts(frame, "columns", column)];

@@ -71,13 +71,22 @@ function fillTable(head, lines, total, pairs = []) {
   byId("more").hidden = lines.length >= total;
 }
 
+// A number of single precision with no more digits than tell it from its neighbours: 0.05, not 0.05000000074505806.
+function shortest(value) {
+  for (let digits = 1; digits < 9; digits++) {
+    const near = Number(value.toPrecision(digits));
+    if (Math.fround(near) === value) return near;
+  }
+  return value;
+}
+
 // Every number in full: the shortest text that reads back as the same number.
 function tableText(separator) {
   const frame = currentFrame();
   const lines = frame.tiles ? frame.best : tablePairs().map((pair) => tableCells(frame, pair));
   const head = frame.tiles ? ["row model", "row layer", "column model", "column layer", "best score"] : tableHead(frame);
-  const quoted = (cell) => {
-    const text = cell === null || Number.isNaN(cell) ? "" : String(cell);
+  const quoted = (cell, i) => {
+    const text = cell === null || Number.isNaN(cell) ? "" : String(typeof cell === "number" && i > 4 ? shortest(cell) : cell);
     if (separator === "\t") return text.replace(/[\t\r\n]/g, " ");
     return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };

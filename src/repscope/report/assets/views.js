@@ -6,7 +6,9 @@ function drawCorrespondence() {
   const links = correspondences(frame, rows, columns, byId("links").value);
   const plot = byId("correspondence-plot");
   const height = Math.min(900, Math.max(260, 22 * Math.max(rows.length, columns.length))) + 60;
-  const names = { rows: tickNames(rows.map((i) => layerName(frame, "rows", i)), 30), columns: tickNames(columns.map((i) => layerName(frame, "columns", i)), 30) };
+  const most = Math.max(8, Math.min(30, Math.floor((0.3 * plot.clientWidth - 36) / 7))); // characters: links need room, too
+  const named = (side, indices) => tickNames(indices.map((i) => layerName(frame, side, i)), most);
+  const names = { rows: named("rows", rows), columns: named("columns", columns) };
   const margin = Math.min(220, Math.max(60, 7 * Math.max(...[...names.rows, ...names.columns].map((name) => name.length)) + 16));
   const place = (i, count) => (count > 1 ? i / (count - 1) : 0.5);
   const scale = colorscale(frame);
@@ -110,14 +112,16 @@ function drawDepth() {
   const { rows, columns } = view();
   const plot = byId("depth-plot");
   const traces = [];
-  const add = (pairs, name, paint, dash) => {
-    const x = pairs.map(({ row }) => rows.indexOf(row));
+  const add = (found, name, paint, dash) => {
+    const columnOf = new Map(found.map(({ row, column }) => [row, column]));
+    const pairs = rows.map((row) => ({ row, column: columnOf.get(row) ?? -1 })); // without a score there is a gap
+    const x = rows.map((_, i) => i);
     traces.push(...bands(frame, pairs, x).map((trace) => ({ ...trace, name: trace.name && `${trace.name}, ${name}`, showlegend: false, ...(name === "best match" ? {} : { fillcolor: trace.fillcolor }) })), {
       type: "scatter",
       mode: rows.length > 60 ? "lines" : "lines+markers",
       x,
       y: pairs.map(({ row, column }) => score(frame, row, column)),
-      text: pairs.map(({ row, column }) => `${plain(layerName(frame, "rows", row))} – ${plain(layerName(frame, "columns", column))}`),
+      text: pairs.map(({ row, column }) => `${plain(layerName(frame, "rows", row))} – ${plain(layerName(frame, "columns", column) ?? "")}`),
       hovertemplate: "%{text}<br>%{y:.4~g}<extra></extra>",
       name,
       customdata: pairs.map(({ row, column }) => [row, column]),
@@ -140,7 +144,7 @@ function drawDepth() {
     showlegend: true,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { range: [-0.5, rows.length - 0.5], ...ticks(names, 0, rows.length - 1, width - 80, 15), tickangle: -90, showgrid: false, zeroline: false, tickfont: { size: 11 } },
-    yaxis: { title: { text: plain(frame.name), standoff: 8 }, rangemode: frame.scale[0] === 0 ? "tozero" : "normal" },
+    yaxis: { title: { text: plain(frame.name), standoff: 8 }, automargin: true, rangemode: frame.scale[0] === 0 ? "tozero" : "normal" },
   });
   Plotly.react(plot, traces, layout, CONFIG);
   if (!plot.wired) {
@@ -204,18 +208,20 @@ function drawOverview() {
   if (!plot.wired) {
     plot.wired = true;
     plot.on("plotly_click", (event) => {
+      if (currentFrame().tiles) return; // which shows all layers of all models
       const { x, y } = event.points[0];
       setModels(Math.round(y), Math.round(x));
       byId("layers").scrollIntoView();
     });
   }
+  byId("overview-lead").textContent = frame.tiles ? "How alike each two models are." : "Click two models to see their layers.";
   drawMap(frame);
 }
 
 function drawMap(frame) {
-  const { maps, metric } = frame.overview;
+  const { maps, map_names: names, metric } = frame.overview;
   const plot = byId("map-plot");
-  const found = maps[byId("map-layer").value] ?? Object.values(maps)[0];
+  const found = maps[byId("map-layer").value] ?? maps[names[0]];
   byId("map-choice").hidden = !found;
   if (!found) {
     Plotly.purge(plot);
@@ -264,8 +270,12 @@ function drawTraining() {
   const traces = series.map(([name, value, paint, dash]) => ({ name, y: frames.map(value), line: { color: color(paint), width: 2, dash } }));
   if (state.pair) {
     const frame = currentFrame();
+    const there = (one) => {
+      const pair = counterpart(frame, one, state.pair); // checkpoints need not have the same layers
+      return pair ? score(one, pair.row, pair.column) : NaN;
+    };
     const name = `${layerName(frame, "rows", state.pair.row)} – ${layerName(frame, "columns", state.pair.column)}`;
-    traces.push({ name: plain(shorten(name, 50)), y: frames.map((one) => score(one, state.pair.row, state.pair.column)), line: { color: color("text"), width: 2 } });
+    traces.push({ name: plain(shorten(name, 50)), y: frames.map(there), line: { color: color("text"), width: 2 } });
   }
   const x = frames.map((frame) => frame.step);
   Plotly.react(
@@ -280,7 +290,7 @@ function drawTraining() {
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
       shapes: [{ type: "line", x0: x[state.step], x1: x[state.step], y0: 0, y1: 1, yref: "paper", line: { color: color("muted"), width: 1, dash: "dot" } }],
       xaxis: { title: { text: "training step", standoff: 6 }, showgrid: false, zeroline: false },
-      yaxis: { title: { text: plain(frames[0].name), standoff: 8 } },
+      yaxis: { title: { text: plain(frames[0].name), standoff: 8 }, automargin: true },
     }),
     CONFIG,
   );
