@@ -14,6 +14,7 @@ from repscope._beside import beside_json
 from repscope._pairs import Floats, same_layers
 from repscope.comparison import Comparison
 from repscope.errors import InputError
+from repscope.measures._messages import check_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,6 +188,8 @@ def baselines(
         raise InputError("baselines: checkpoint must be left out, got a file. Compare with it, then take baselines.")
     first, second = two_names(a, b)
     of_a, of_b = layers if isinstance(layers, tuple) and len(layers) == 2 else (layers, layers)
+    if isinstance(seeds, Mapping):
+        check_names("baselines", "seeds", seeds)
     named = {str(k): v for k, v in seeds.items()} if isinstance(seeds, Mapping) else _numbered("seed", list(seeds))
     below = _numbered(UNTRAINED, _untrained(b, untrained, seed))
     raw = _inputs(a, inputs, settings.get("reduce", "auto"))

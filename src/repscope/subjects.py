@@ -16,6 +16,7 @@ from repscope._words import nearest_or_all
 from repscope.errors import InputError
 from repscope.files import load_representations
 from repscope.measures._arrays import check_representation
+from repscope.measures._messages import check_names
 from repscope.store import Store, open_store
 
 
@@ -51,7 +52,7 @@ def resolve(a: Any, b: Any, layers: Any) -> tuple[list[Subject], bool]:
     """
     if b is None:
         if isinstance(a, Mapping) and a and not is_layers(a):
-            _check_names("a", a)
+            check_names("compare", "a", a)
             _check_models("layers", layers, [str(name) for name in a])
             return [_subject(value, str(name), _layers_of(layers, str(name))) for name, value in a.items()], False
         return [_subject(a, _name(a) or "model", layers)], False
@@ -86,17 +87,6 @@ def is_module(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
-def _check_names(argument: str, given: Mapping[Any, Any]) -> None:
-    names: dict[str, Any] = {}
-    for key in given:
-        other = names.setdefault(str(key), key)
-        if other is not key:
-            raise InputError(
-                f"compare: {argument} must have keys with names of their own, got {other!r} and {key!r}, which are "
-                f"both called '{key}'. Rename one."
-            )
-
-
 def _check_models(argument: str, given: Any, names: Sequence[str]) -> None:
     unknown = [key for key in given if key not in names] if isinstance(given, Mapping) else []
     if unknown:
@@ -122,7 +112,7 @@ def _subject(value: Any, name: str, layers: Any) -> Subject:
     if isinstance(value, Store):
         return Subject(name, store=value, layers=tuple(_chosen(value.names, layers, name)))
     if isinstance(value, Mapping) and value and is_layers(value):
-        _check_names(name, value)
+        check_names("compare", name, value)
         arrays = _select(value, layers, name)
         given = {str(key): str(x.dtype).removeprefix("torch.") for key, x in value.items()}
         return Subject(name, arrays=arrays, layers=layers, dtypes=tuple(dict.fromkeys(given[key] for key in arrays)))

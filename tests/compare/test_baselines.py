@@ -248,6 +248,8 @@ def test_mistakes_are_named():
         repscope.baselines(x, x, checkpoint="file")
     with pytest.raises(InputError, match=r"baselines: seeds must have names of their own, got inputs"):
         repscope.baselines(x, x, seeds={"inputs": x}, inputs=np.ones((50, 2)))
+    with pytest.raises(InputError, match=r"baselines: seeds must have keys with names of their own, got 1 and '1'"):
+        repscope.baselines(x, x, seeds={1: x, "1": x})
     with pytest.raises(InputError, match=r"baselines: inputs must be left out for models, got an array"):
         repscope.baselines(Net(0), Net(1), data=inputs(), inputs=np.ones((64, 2)))
     with pytest.raises(InputError, match=r"baselines: inputs must be 'auto', False or an array \(n, ...\), got 'no'"):

@@ -123,6 +123,7 @@ def test_repeats_serve_it_too():
     [
         (np.eye(4), {}, "subjects must be a mapping of names to representations, or a list of them, got ndarray"),
         ([np.eye(4)], {}, r"subjects must be two or more, got 1\. The ceiling"),
+        ({1: np.eye(4), "1": np.eye(4)}, {}, r"subjects must have keys with names of their own, got 1 and '1'"),
         ([np.eye(5), np.eye(4)], {}, r"the same number of rows .* got {'1': 5, '2': 4}\. Leave out"),
         ({"a": group()[0], "b": np.eye(7)}, {"rdm": "euclidean"}, "the examples of subject 'b' must differ, got equal"),
         (group(), {"compare": "tau_a"}, r"a best dissimilarity matrix that is known, got 'tau_a'\. Use 'rho_a'"),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from repscope.errors import InputError
 from repscope.measures._arrays import Array, check_representation, to_numpy
+from repscope.measures._messages import check_names
 from repscope.measures.crossnobis import Noise
 from repscope.measures.rsa import Dissimilarity, RDMComparison, RDMState, check_options, prepare, ranks, score
 
@@ -117,6 +118,7 @@ def noise_ceiling(
 def _named(subjects: Mapping[str, Array] | Sequence[Array]) -> dict[str, Array]:
     """Subjects by their names, or numbers from 1."""
     if isinstance(subjects, Mapping):
+        check_names("noise_ceiling", "subjects", subjects)
         named = {str(name): x for name, x in subjects.items()}
     elif isinstance(subjects, Sequence) and not isinstance(subjects, str):
         named = {str(place): x for place, x in enumerate(subjects, start=1)}

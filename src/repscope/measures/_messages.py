@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
@@ -29,6 +29,18 @@ def check_choice(function: str, argument: str, value: object, known: Collection[
         return
     words = ", ".join(repr(word) for word in known) + (f" {other}" if other else "")
     raise InputError(f"{function}: {argument} must be one of {words}, got {value!r}.{did_you_mean(value, known)}")
+
+
+def check_names(function: str, argument: str, given: Mapping[Any, Any]) -> None:
+    """Refuse keys that are the same when they are written, as 1 and "1" are."""
+    names: dict[str, Any] = {}
+    for key in given:
+        other = names.setdefault(str(key), key)
+        if other is not key:
+            raise InputError(
+                f"{function}: {argument} must have keys with names of their own, got {other!r} and {key!r}, which are "
+                f"both called '{key}'. Rename one."
+            )
 
 
 @contextmanager

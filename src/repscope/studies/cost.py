@@ -122,7 +122,7 @@ def _rate(spec: NetworkSpec, data: str, batch_norm: bool, device: str) -> float 
     if data not in IMAGES:
         return _rate_of_translator(spec, device_of(device)) if data == "numbers" else None
     facts = facts_of(data)
-    recipe = Recipe.for_images(data.removesuffix("-transposed"), batch_norm=batch_norm)
+    recipe = Recipe.for_images(data, batch_norm=batch_norm)
     where = device_of(device)
     operations = 3 * recipe.batch_size * _shape(spec, data).operations
     if where.type == "cpu" and operations > TOO_LONG * flops_per_second():

@@ -75,6 +75,7 @@ def test_recipes_differ_by_data_set_and_json_brings_them_back():
     assert Recipe.for_images("cifar10") == Recipe.for_images("cifar100") == Recipe()
     assert Recipe().flip
     digits = Recipe.for_images("digits", epochs=2)
+    assert Recipe.for_images("digits-transposed", epochs=2) == digits
     assert (digits.epochs, digits.flip) == (2, False)
     assert Recipe.from_json(json.loads(json.dumps(digits.as_json()))) == digits
 

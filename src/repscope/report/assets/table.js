@@ -52,7 +52,7 @@ function drawTable() {
   const pairs = tablePairs();
   const body = pairs.slice(0, tableRows).map((pair) => ({ pair, cells: tableCells(frame, pair) }));
   fillTable(tableHead(frame), body.map((line) => line.cells), pairs.length, body.map((line) => line.pair));
-  byId("table-note").textContent = `${pairs.length} pairs, the closest first; copy and CSV hold all of them`;
+  byId("table-note").textContent = `${pairs.length} ${pairs.length === 1 ? "pair" : "pairs"}, the closest first; copy and CSV hold all of them`;
 }
 
 function fillTable(head, lines, total, pairs = []) {

@@ -81,7 +81,7 @@ function drawCorrespondence() {
   }
   byId("correspondence-lead").textContent =
     `Each layer and its best match; the thicker and ${dark() ? "brighter" : "warmer"} a link, the more alike. ` +
-    `${links.length} links. Point at a layer for its score, click it to fix the pair.`;
+    `${links.length} ${links.length === 1 ? "link" : "links"}. Point at a layer for its score, click it to fix the pair.`;
 }
 
 const nameOf = (frame, side) => {

@@ -187,12 +187,13 @@ class Recipe:
         """The recipe for a data set: the defaults for CIFAR, smaller steps without mirroring for the digits.
 
         Args:
-            name: ``ImageSet.name``.
+            name: ``ImageSet.name``, with what was done to the set behind a hyphen: ``"digits-transposed"``.
             batch_norm: False: for a network without batch normalisation. Its steps are a fifth as long; with whole
                 ones Tiny-10 stays at chance on CIFAR-10.
             changes: Attributes that shall differ.
         """
-        recipe = cls(epochs=12, batch_size=64, learning_rate=0.1, crop=1, flip=False) if name == "digits" else cls()
+        of_digits = name.partition("-")[0] == "digits"
+        recipe = cls(epochs=12, batch_size=64, learning_rate=0.1, crop=1, flip=False) if of_digits else cls()
         if not batch_norm:
             recipe = replace(recipe, learning_rate=recipe.learning_rate / 5)
         return replace(recipe, **changes)
