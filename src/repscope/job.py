@@ -380,6 +380,7 @@ class Job:
             **facts,
             "names": list(source.names),
             "itemsize": 0 if chosen is None else entry_itemsize(kernel_of(measure), chosen, source.itemsize),
+            "slice_rows": 0 if chosen is None else chosen.batch_size,
             "memory": opened.memory,
             "identity": opened.identity,
         }

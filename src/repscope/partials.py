@@ -145,4 +145,6 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         found.append(f"seed ({first['seeds']}, {second['seeds']})")
     if not found and one["identity"] != other["identity"]:
         found.append("models or data")
+    if not found and one["slice_rows"] != other["slice_rows"]:  # set by the memory; such tiles do not fit together
+        found.append(f"rows of a tile ({one['slice_rows']}, {other['slice_rows']})")
     return ", ".join(found)

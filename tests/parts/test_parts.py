@@ -192,6 +192,16 @@ def test_shares_of_other_data_do_not_merge(models, tmp_path):
         repscope.merge([one, two])
 
 
+def test_shares_whose_memory_cuts_other_tiles_do_not_merge(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = {f"{i}": rng.standard_normal((300, 500)).astype("f4") for i in range(2)}
+    paths = [tmp_path / f"{k}.partial" for k in (1, 2)]
+    for k, (path, memory) in enumerate(zip(paths, ("1GB", "2MB"), strict=True), 1):
+        repscope.compare_part(layers, shard=(k, 2), path=path, memory=memory)
+    with pytest.raises(repscope.InputError, match=r"other rows of a tile \(300, 150\) in .*memory= included"):
+        repscope.merge(paths)
+
+
 def test_logs_differ_where_one_ends_before_the_other():
     marks = [f"{k:032x}" for k in range(4)]
     whole, begun, short = (DataLog(marks[:k], [5] * k, all_).arrays() for k, all_ in ((4, True), (2, False), (2, True)))
