@@ -6,16 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from repscope.engine import distributed
-from repscope.engine.plan import Plan, plan
+from repscope.engine.plan import KEPT_SHARE, Plan, plan
 from repscope.engine.products import Precision, flops_per_second
 from repscope.engine.stream import ArraySource
 from repscope.facts import kernel_of
 from repscope.inference.observer import SAMPLE, expected_bytes
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
-
-KEPT_SHARE = 0.9
-"""Of the memory budget that activations may fill."""
 
 
 def planned(

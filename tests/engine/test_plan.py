@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from repscope import RBF, InputError, _allocator
@@ -44,6 +45,18 @@ def test_activations_that_do_not_fit_are_streamed_in_passes() -> None:
     assert "do not fit" in passes.reason
     # Memory that would hold the moments only.
     assert planned(widths=(300, 300), n=10**6, memory=50 * MIB).route == "moments"
+
+
+def test_activations_are_kept_only_where_they_fit_the_share_that_they_may_fill() -> None:
+    kept, routes = 4 * 20_000 * 800, set()
+    for memory in np.linspace(1.02, 1.3, 15) * kept:
+        found = planned(widths=(400, 400), n=20_000, memory=memory, kernel=RBF(0.4))
+        routes.add(found.route)
+        assert found.route == "passes" or kept <= planner.KEPT_SHARE * memory
+    assert routes == {"memory", "passes"}
+    needed = kept / planner.KEPT_SHARE / MIB
+    with pytest.raises(InputError, match=rf"{needed:.3g} MiB with what is computed from them"):
+        planned(widths=(400, 400), n=20_000, memory=1.05 * kept, kernel=RBF(0.4), repeatable=False)
 
 
 def test_every_token_of_a_long_text_fits_four_gigabytes() -> None:

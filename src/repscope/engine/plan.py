@@ -30,6 +30,9 @@ AFFORDABLE = 3.0
 AFFORDABLE_SECONDS = 2.0
 """… or this long, so that small comparisons do not depend on how fast the machine happens to be."""
 
+KEPT_SHARE = 0.9
+"""Of the memory budget that activations may fill where they are kept."""
+
 _SMALLEST_TILE = 128
 _SMALLEST_SAMPLE = 256
 _TILE_BYTES = 256 << 20
@@ -246,7 +249,8 @@ class _Work:
         sampled = self.bandwidth_examples(self.memory - kept)
         tile = self._tile_rows(self.memory - kept)
         peak = kept + max(self._tiling(tile) + self.vectors, self.sample(sampled))
-        if peak <= self.memory:
+        in_one = max(peak, kept / KEPT_SHARE)
+        if in_one <= self.memory:
             reason = (
                 "the activations are in memory"
                 if in_memory
@@ -255,7 +259,7 @@ class _Work:
             return Plan("all", "memory", 1, 1, tile, tile, gram_flops, peak, reason, sampled)
         if in_memory:
             _check_budget(peak, self.memory, f"one tile of {tile} × {tile} examples and {self.layers} layers")
-        return self._passes(gram_flops, kept, peak, repeatable=repeatable)
+        return self._passes(gram_flops, kept, in_one, repeatable=repeatable)
 
     def _passes(self, flops: float, kept: float, in_one: float, *, repeatable: bool) -> Plan:
         """Several passes; ``in_one`` is the memory that one would need."""
