@@ -121,17 +121,47 @@ def test_ctrl_c_says_so(workplace, monkeypatch, repscope):
     assert (done.code, done.out, done.err) == (130, "", "interrupted\n")
 
 
-def test_a_reader_that_leaves_early_is_no_error():
-    # The reader's end is closed before anything is written.
+def run_without_a_reader(*words):
+    """Run a command in a process of its own; the reader's end is closed before anything is written."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "repscope", "measures"], stdout=writing, stderr=subprocess.PIPE, text=True
+        return subprocess.run(
+            [sys.executable, "-m", "repscope", *words], stdout=writing, stderr=subprocess.PIPE, text=True
         )
     finally:
         os.close(writing)
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    done = run_without_a_reader("measures")
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (("compare", "a.npz", "-o", "out"), "out/comparison.npz"),
+        (("difference", "alone.npy", "alone.npy", "alone.npy", "-o", "out"), "out/difference.json"),
+    ],
+)
+def test_results_are_written_before_they_are_printed(workplace, words, written):
+    pytest.importorskip("matplotlib")
+    assert run_without_a_reader(*words).returncode == 1
+    assert (workplace / written).exists()
+
+
+def test_a_page_is_written_before_numbers_are_printed(repscope, workplace):
+    repscope("compare", "a.npz", "-o", "out", "-q")
+    assert run_without_a_reader("report", "out/comparison.npz", "--json", "--html", "page.html").returncode == 1
+    assert (workplace / "page.html").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="streams are closed the POSIX way")
+def test_no_output_at_all_is_no_error():
+    command = ["sh", "-c", 'exec "$0" -m repscope measures cka >&-', sys.executable]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_terminal_without_the_letters_is_no_error():

@@ -68,7 +68,8 @@ def _run(arguments: list[str]) -> int:
         # Not command.main(), which gives Ctrl-C, end of file and closed pipes exit codes and messages of its own.
         with command.make_context("repscope", arguments, obj=shlex.join(["repscope", *arguments])) as context:
             command.invoke(context)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started this process
+            sys.stdout.flush()
     except Exit as done:
         return done.exit_code
     except UsageError as error:

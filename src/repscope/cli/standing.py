@@ -268,14 +268,15 @@ def _deliver(
 ) -> None:
     from repscope.cli.files import write_beside
 
-    if as_json:
-        print(found.to_json())
-    elif not quiet:
-        print(text)
-    if output is not None:
+    written: list[Path] = []
+    if output is not None:  # first: whoever reads what is printed may leave early
         ax = found.plot()
         if isinstance(found, Baselines):
             ax.legend(frameon=False, fontsize="x-small")
         written = write_beside(output, command, scores, found.to_json(), ax)
-        if not quiet:
-            print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
+    if as_json:
+        print(found.to_json())
+    elif not quiet:
+        print(text)
+    if written and not quiet:
+        print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
