@@ -138,13 +138,7 @@ def write_whole(function: str, path: str | os.PathLike[str], fill: Callable[[Bin
     Raises:
         InputError: when ``path`` is a folder or lies in a folder that does not exist.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise InputError(f"{function}: path must be a file name, got the folder '{target}'. Add a file name.")
-    if not target.parent.is_dir():
-        raise InputError(
-            f"{function}: path must lie in an existing folder, got '{target}'. Create '{target.parent}' first."
-        )
+    target = check_place(function, path)
     place = Path(os.path.realpath(target))  # a link keeps pointing at the file
     temporary = place.with_name(f".repscope-{secrets.token_hex(8)}.tmp")
     try:
@@ -156,6 +150,22 @@ def write_whole(function: str, path: str | os.PathLike[str], fill: Callable[[Bin
     except BaseException:  # Ctrl-C as well leaves nothing behind
         temporary.unlink(missing_ok=True)
         raise
+    return target
+
+
+def check_place(function: str, path: str | os.PathLike[str]) -> Path:
+    """The path, after a look whether a file can be there.
+
+    Raises:
+        InputError: when ``path`` is a folder or lies in a folder that does not exist.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{function}: path must be a file name, got the folder '{target}'. Add a file name.")
+    if not target.parent.is_dir():
+        raise InputError(
+            f"{function}: path must lie in an existing folder, got '{target}'. Create '{target.parent}' first."
+        )
     return target
 
 

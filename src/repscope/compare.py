@@ -162,15 +162,19 @@ def compare_part(
         shard: (k, count) for the k-th of ``count`` shares, k from 1.
         path: File for this share's sums; a checkpoint while it runs.
         **settings: All other arguments of :func:`compare`. The measure is HSIC or CKA; others have no sums that merge.
+            ``pairs="auto"`` stands for ``"all"``: jobs that chose for themselves could choose differently.
 
     Raises:
         InputError: As for :func:`compare`; also where the file holds other work.
     """
     from repscope.engine.partial import Shard
 
-    if settings.get("replicates"):
-        raise InputError("compare_part: replicates must be left out, got True. Only the whole comparison has them.")
-    job, measures, data, forward = _settle(a, b, **{"pairs": "all", **settings, "checkpoint": path})
+    for name, nothing in {"replicates": (False,), "intervals": ("auto", False)}.items():
+        if (got := settings.get(name, nothing[0])) not in nothing:
+            raise InputError(f"compare_part: {name} must be left out, got {got!r}. Only the whole comparison has them.")
+    pairs = settings.get("pairs", "auto")
+    settings |= {"pairs": "all" if pairs == "auto" else pairs, "checkpoint": path}
+    job, measures, data, forward = _settle(a, b, **settings)
     job.run_part(measures, data, forward, Shard(shard[0] - 1, shard[1]))
 
 

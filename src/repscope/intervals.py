@@ -8,16 +8,56 @@ from dataclasses import replace
 import numpy as np
 
 from repscope.comparison import Comparison
+from repscope.engine import distributed
 from repscope.engine.accumulate import Matrix
 from repscope.engine.partial import Partial
+from repscope.engine.plan import Plan
 from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
-from repscope.inference.jackknife import Intervals, form_of, no_intervals, standard_errors
+from repscope.inference.jackknife import FEWEST_REPLICATES, Intervals, form_of, no_intervals, standard_errors
 from repscope.measures.kernels import check_estimator
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened
+
+_MUST_FIT = "the activations of all examples must fit memory=; raise it"
+_MUST_FIT_TWICE = "the activations must fit memory= twice; raise it"
+
+
+def check_errors_possible(asked: tuple[str, str], chosen: Plan, opened: Opened, *, kept: bool) -> None:
+    """Refuse standard errors that the plan rules out, before anything is added up.
+
+    Args:
+        asked: The argument that demands them, and what was given.
+        chosen: The plan.
+        opened: The activations.
+        kept: Whether activations that sums do without may be kept: in one process, and without a checkpoint.
+
+    Raises:
+        InputError: They cannot be had.
+    """
+    argument, got = asked
+    if chosen.pairs == "batch":
+        raise InputError(
+            f"compare: {argument} must be left out for pairs='batch', got {got}, because only the exact value has "
+            "standard errors. Use pairs='all'."
+        )
+    reason = no_intervals(FEWEST_REPLICATES, 1, whole=distributed.current().count == 1)
+    if isinstance(opened.source, ArraySource):
+        reason = reason or (_MUST_FIT_TWICE if chosen.route == "memory" and _too_large(opened) else None)
+    elif chosen.route == "moments" and not kept:
+        reason = reason or "with checkpoint= no activations are kept beside products of features; leave it out"
+    elif chosen.route == "passes" or (chosen.route == "moments" and not chosen.kept_bytes):
+        reason = reason or _MUST_FIT
+    if reason is not None:
+        raise InputError(f"compare: {argument}={got} cannot be had: {reason}.")
+
+
+def _too_large(opened: Opened) -> bool:
+    """Whether activations in memory are larger than the budget, which is to hold what is prepared from them."""
+    source = opened.source
+    return bool(source.n * sum(source.widths) * source.itemsize > opened.memory)
 
 
 def with_errors(
@@ -50,11 +90,9 @@ def with_errors(
     size = _left_out_together(intervals, 1.0 if opened is None else opened.rows_per_item)
     refusal = no_intervals(result.n or 0, size, whole=len(partials) == 1)
     if refusal is None and (opened is None or not isinstance(opened.source, ArraySource) or tiles is None):
-        refusal = "the activations of all examples must fit memory=; raise it"
-    elif refusal is None and opened is not None:
-        source = opened.source
-        if partials[0].route == "tiles" and source.n * sum(source.widths) * source.itemsize > opened.memory:
-            refusal = "the activations must fit memory= twice; raise it"
+        refusal = _MUST_FIT
+    elif refusal is None and opened is not None and partials[0].route == "tiles" and _too_large(opened):
+        refusal = _MUST_FIT_TWICE
     if refusal is None and examples is not None and size is not None and opened is not None:
         needed = 8.0 * ((result.n or 0) // size) * result.values.size
         if needed > opened.memory:

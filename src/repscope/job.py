@@ -21,7 +21,7 @@ from repscope.engine.accumulate import Matrix
 from repscope.engine.batchwise import BatchVisitor
 from repscope.engine.exact import MomentVisitor
 from repscope.engine.partial import Partial, Shard
-from repscope.engine.plan import Plan
+from repscope.engine.plan import KEPT_SHARE, Plan
 from repscope.engine.products import Precision
 from repscope.engine.run import Work, accumulate, entry_itemsize, fit_tiles, visitor_for
 from repscope.engine.stream import ArraySource, Together, Visitor
@@ -32,15 +32,15 @@ from repscope.facts import describe_reduction, divisible, facts_of, is_gram, ker
 from repscope.inference.closed_form import pair_null
 from repscope.inference.jackknife import Intervals
 from repscope.inference.moments import Null
-from repscope.intervals import with_errors
+from repscope.intervals import check_errors_possible, with_errors
 from repscope.measures._tiles import tileable
 from repscope.measures.kernels import check_estimator
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.observing import Observation
 from repscope.opened import Forward, Opened, open_activations
-from repscope.partials import PartialFile, read_partial
+from repscope.partials import PartialFile, earlier_work, file_of
 from repscope.permuting import permuted_values
-from repscope.planning import KEPT_SHARE, planned
+from repscope.planning import planned
 from repscope.prepared import PreparedLayers, correspond
 from repscope.sharing import Found, add_up_together
 from repscope.subjects import Subject
@@ -69,6 +69,7 @@ class Job:
         corresponding: Of all models with all, score only layers of one name or at one place, and all those of the first
             model with all those of the second; the others are NaN, where leaving them out saves work.
         seen: What diagnostics need of the activations, as they go by.
+        reason: For the choice of ``pairs``, where an earlier run has made it.
     """
 
     subjects: list[Subject]
@@ -86,14 +87,15 @@ class Job:
     diagnostics: bool = True
     corresponding: bool = False
     seen: Observation = field(init=False, repr=False)
+    reason: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.checkpoint is not None and os.path.exists(self.checkpoint):
+        facts = None if self.checkpoint is None else earlier_work(self.checkpoint)
+        if facts is not None:
             # What is free and how fast the machine is may have changed since; the plan must not.
-            facts, _ = read_partial(self.checkpoint, function="compare")
             self.memory = facts["memory"]
             if self.pairs == "auto":
-                self.pairs = facts["comparison"]["conventions"]["pairs"]
+                self.pairs, self.reason = (facts["comparison"]["conventions"][key] for key in ("pairs", "plan"))
 
     # -- the three things one can ask for ---------------------------------------------------------------------
 
@@ -164,9 +166,8 @@ class Job:
         self.seen = self._observation(opened, shard)
         opened, chosen = self._ready(measure, opened)
         assert self.checkpoint is not None
-        self._accumulate(
-            measure, opened, chosen, PartialFile(self.checkpoint, self._facts(measure, opened, chosen)), shard
-        )
+        file = PartialFile(file_of(self.checkpoint, shard), self._facts(measure, opened, chosen))
+        self._accumulate(measure, opened, chosen, file, shard)
 
     def _observation(self, opened: Opened, shard: Shard | None = None) -> Observation:
         return Observation(opened.source, self.seed, shard, looks=self.diagnostics)
@@ -198,20 +199,17 @@ class Job:
             identified=self.checkpoint is not None or distributed.current().count > 1,
             progress=self.progress,
         )
-        self.memory = opened.memory
-        return opened
+        self.memory = distributed.agree(opened.memory)  # ranks that decided for themselves would wait for each other
+        return replace(opened, memory=self.memory)
 
     def _plan(self, measure: ConfiguredMeasure, opened: Opened) -> Plan:
         errors = self._keeps_for_errors()
         chosen = planned(
             measure, opened, pairs=self.pairs, batch_size=self.batch_size, precision=self.precision, errors=errors
         )
-        if chosen.pairs == "batch" and self._demands_errors:
-            raise InputError(
-                f"compare: {self._asked[0]} must be left out for pairs='batch', got {self._asked[1]}, because only the "
-                "exact value has standard errors. Use pairs='all'."
-            )
-        return chosen
+        if self._demands_errors:
+            check_errors_possible(self._asked, chosen, opened, kept=errors)
+        return chosen if self.reason is None else replace(chosen, reason=self.reason)
 
     def _ready(self, measure: ConfiguredMeasure, opened: Opened) -> tuple[Opened, Plan]:
         """The source that the plan for one measure works on; the activations are brought into memory where it says."""
@@ -326,9 +324,10 @@ class Job:
         if key not in found.partials:
             self._share([measure, *others], opened, chosen, found)
         if key not in found.partials:
-            file = None if self.checkpoint is None else PartialFile(self.checkpoint, facts)
+            shard = distributed.current()
+            file = None if self.checkpoint is None else PartialFile(file_of(self.checkpoint, shard), facts)
             found.tiles[key] = self._fitted(measure, opened, chosen)
-            partial = self._accumulate(measure, opened, chosen, file, distributed.current(), found.tiles[key])
+            partial = self._accumulate(measure, opened, chosen, file, shard, found.tiles[key])
             found.partials[key] = [partial] if partial.shard.count == 1 else distributed.gather(partial)
         result = assemble(facts, found.partials[key])
         if chosen.route == "batch":
@@ -402,8 +401,6 @@ class Job:
     ) -> Partial:
         work = Work(shard, tiles=tiles)
         if file is not None:
-            if shard.count > 1 and distributed.current().count > 1:
-                file.path = file.path.with_name(f"{file.path.name}.{shard.index + 1}-of-{shard.count}")
             resume = file.resume(shard)
             if resume is not None:
                 self.seen.resume(resume)

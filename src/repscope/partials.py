@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repscope import _container
+from repscope.engine import distributed
 from repscope.engine.data_log import other_batch
 from repscope.engine.partial import Partial, Shard
 from repscope.errors import FileFormatError, InputError
@@ -78,6 +79,29 @@ class PartialFile:
         return partial
 
 
+def file_of(path: str | os.PathLike[str], shard: Shard) -> Path:
+    """The file of one share of the work: in a group of processes each has its own beside the name that was given."""
+    path = Path(path)
+    if shard.count == 1 or distributed.current().count == 1:
+        return path
+    return path.with_name(f"{path.name}.{shard.index + 1}-of-{shard.count}")
+
+
+def earlier_work(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What an earlier run was about, by its checkpoint or those of its group of processes; None where there is none.
+
+    Raises:
+        InputError: No file can be written there, which is said before hours of work.
+        FileFormatError: A file is damaged or no file of this kind.
+    """
+    _container.check_place("checkpoint", path)
+    own = distributed.current()
+    of_others = [Shard(index, own.count) for index in range(own.count) if index != own.index]
+    places = (file_of(path, shard) for shard in (own, *of_others))
+    found = next((place for place in places if place.exists()), None)
+    return None if found is None else read_partial(found, function="compare")[0]
+
+
 def read_partial(path: str | os.PathLike[str], *, function: str = "merge") -> tuple[dict[str, Any], Partial]:
     """What the work is, and what has been added up.
 
@@ -139,7 +163,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     first, second = one["comparison"], other["comparison"]
     if first["measure"] != second["measure"]:
         found.append(f"measure ({first['measure']}, {second['measure']})")
-    old, new = first["conventions"], second["conventions"]
+    # Why the plan was chosen is told by other words where the machine was faster; what was chosen is told beside it.
+    old, new = ({k: v for k, v in c["conventions"].items() if k != "plan"} for c in (first, second))
     found += [f"{key} ({old.get(key)}, {new.get(key)})" for key in {**old, **new} if old.get(key) != new.get(key)]
     if first["seeds"] != second["seeds"]:
         found.append(f"seed ({first['seeds']}, {second['seeds']})")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from repscope import InputError, MissingExtraError, compare, load
-from repscope.cli.files import check_folder, write_results
+from repscope.cli.files import UNFINISHED, check_folder, remove_unfinished, write_results
 
 pytest.importorskip("matplotlib")
 
@@ -55,6 +55,14 @@ def test_older_results_are_replaced_and_other_files_stay(tmp_path, comparison):
     write_results(tmp_path, [comparison])
     assert names(tmp_path) == {*RESULTS, "notes.txt"}
     assert load(tmp_path / "comparison.npz").equals(comparison)
+
+
+def test_no_unfinished_sums_of_any_process_stay(tmp_path):
+    for name in (UNFINISHED, f"{UNFINISHED}.1-of-2", f"{UNFINISHED}.2-of-2"):
+        (tmp_path / name).touch()
+    (tmp_path / "other").touch()
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize("name", sorted(RESULTS))

@@ -226,6 +226,30 @@ def test_replicates_that_cannot_be_had_are_refused_when_they_are_asked_for(tmp_p
         repscope.compare(model, data=torch.randn(2000, 5), batch_size=20, memory="60kB", replicates=True)
 
 
+def test_standard_errors_that_cannot_be_had_are_refused_before_the_work(tmp_path, monkeypatch):
+    layers = layers_of(30)
+    with pytest.raises(InputError, match=r"compare_part: intervals must be left out, got 2"):
+        repscope.compare_part(layers, shard=(1, 2), path=tmp_path / "part", intervals=2)
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("repscope.sources.ModelSource.stream", None)
+    wide = torch.nn.Sequential(torch.nn.Linear(5, 300), torch.nn.Tanh())
+    given = {"data": torch.randn(2000, 5), "batch_size": 100, "intervals": True}
+    with pytest.raises(InputError, match=r"intervals=True cannot be had: the activations of all examples must fit mem"):
+        repscope.compare(wide, **given, memory="2MB", pairs="all", kernel=repscope.RBF(0.5))
+    narrow = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Tanh())
+    with pytest.raises(InputError, match=r"intervals=True cannot be had: the activations of all examples must fit mem"):
+        repscope.compare(narrow, **given, memory="60kB")
+    with pytest.raises(InputError, match=r"intervals=True cannot be had: with checkpoint= no activations are kept"):
+        repscope.compare(narrow, **given, checkpoint=tmp_path / "sums")
+
+
+def test_arrays_larger_than_the_budget_have_no_standard_errors_and_say_so_first(monkeypatch):
+    monkeypatch.setattr("repscope.job.accumulate", None)
+    layers = {"x": np.random.default_rng(0).standard_normal((1600, 1000)).astype("f4")}
+    with pytest.raises(InputError, match=r"intervals=True cannot be had: the activations must fit memory= twice"):
+        repscope.compare(layers, memory="5MB", intervals=True)
+
+
 def test_other_parts_are_refused():
     result = repscope.compare(layers_of(30), replicates=True)
     again = repscope.compare(layers_of(30), replicates=True)

@@ -83,3 +83,42 @@ def test_a_dead_rank_ends_the_run_with_a_clear_error(tmp_path):
     stopped = "Sending process" in finished.stderr and "SIGTERM" in finished.stderr  # the launcher was faster
     assert told or stopped, finished.stderr
     assert not list(tmp_path.glob("*.npz"))
+
+
+MEMORY = """
+import sys
+sys.path.insert(0, {root!r})
+import repscope
+from repscope import opened
+from repscope.engine import distributed
+from tests.parts.networks import images, network
+
+shard = distributed.join(timeout_seconds=30)
+ours = dict(data=images(), batch_size=20, pairs="all", progress=False)
+free = lambda *bytes_: setattr(opened, "memory_budget", lambda memory: bytes_[shard.index])
+
+free(1e9, 1e5)  # the second rank cannot hold what the first one plans with
+unequal = repscope.compare(network(0), network(1), kernel=repscope.RBF(0.5), **ours)
+assert unequal.conventions["route"] == "memory"
+
+free(2e5, 2e5)
+first = repscope.compare(network(0), network(1), checkpoint={folder!r} + "/sums", **ours)
+free(3e5, 3e5)
+again = repscope.compare(network(0), network(1), checkpoint={folder!r} + "/sums", **ours)
+assert first.conventions == again.conventions
+unequal.save({folder!r} + f"/{{shard.index}}.npz")
+distributed.leave()
+"""
+
+
+@pytest.mark.slow
+def test_ranks_with_other_memory_than_the_first_or_than_before_follow_its_plan(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(MEMORY.format(root=str(ROOT), folder=str(tmp_path)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment, check=False)
+    assert finished.returncode == 0, finished.stderr
+    alone = repscope.compare(network(0), network(1), data=images(), pairs="all", kernel=repscope.RBF(0.5))
+    for rank in (0, 1):
+        np.testing.assert_allclose(repscope.load(tmp_path / f"{rank}.npz").values, alone.values, rtol=0, atol=1e-5)

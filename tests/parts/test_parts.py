@@ -118,6 +118,29 @@ def test_a_checkpoint_keeps_its_plan_when_memory_changes(models, tmp_path, monke
     np.testing.assert_array_equal(first.values, again.values)
 
 
+@pytest.fixture
+def costly(models, monkeypatch):
+    """A comparison of models whose exact value is too expensive, by as much as the machine happens to find."""
+    rates = iter(np.geomspace(1e6, 1e3, 10))
+    monkeypatch.setattr("repscope.planning.flops_per_second", lambda: next(rates))
+    return {"pairs": "auto", "data": images(), "batch_size": BATCH, "memory": "200KB"}
+
+
+def test_an_estimate_that_was_the_cheaper_choice_is_gone_on_with(models, costly, tmp_path):
+    first = repscope.compare(*models, checkpoint=tmp_path / "sums.partial", **costly)
+    assert first.conventions["pairs"] == "batch"
+    again = repscope.compare(*models, checkpoint=tmp_path / "sums.partial", **costly)
+    np.testing.assert_array_equal(first.values, again.values)
+    assert first.conventions == again.conventions
+
+
+def test_shares_do_not_choose_for_themselves(models, costly, tmp_path):
+    paths = [tmp_path / f"{k}.partial" for k in (1, 2)]
+    for k, path in enumerate(paths, 1):
+        repscope.compare_part(*models, shard=(k, 2), path=path, **costly)
+    assert repscope.merge(paths).conventions["pairs"] == "all"
+
+
 def test_a_finished_checkpoint_is_used_as_it_is(models, tmp_path):
     path = tmp_path / "sums.partial"
     first = repscope.compare(*models, checkpoint=path, **settings("batch"))
@@ -219,6 +242,19 @@ def test_a_checkpoint_is_for_sums_only(models, tmp_path):
         repscope.compare(*models, checkpoint=tmp_path / "x", measure="procrustes", data=images())
     with pytest.raises(repscope.InputError, match="measure must be hsic or cka"):
         repscope.compare_part(*models, shard=(1, 2), path=tmp_path / "x", measure="cca", data=images())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_work(models, tmp_path, monkeypatch):
+    monkeypatch.setattr("repscope.sources.ModelSource.stream", None)
+    missing = tmp_path / "missing" / "x"
+    with pytest.raises(
+        repscope.InputError, match=r"checkpoint: path must lie in an existing folder, got '.*missing/x'"
+    ):
+        repscope.compare(*models, checkpoint=missing, data=images())
+    with pytest.raises(repscope.InputError, match=r"checkpoint: path must lie in an existing folder"):
+        repscope.compare_part(*models, shard=(1, 2), path=missing, data=images())
+    with pytest.raises(repscope.InputError, match=r"checkpoint: path must be a file name, got the folder"):
+        repscope.compare(*models, checkpoint=tmp_path, data=images())
 
 
 def test_a_checkpoint_of_another_share_is_refused(models, tmp_path):

@@ -100,8 +100,9 @@ def write_beside(folder: Path, name: str, comparison: Comparison, numbers: str, 
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the sums of a comparison whose results are written."""
-    (folder / UNFINISHED).unlink(missing_ok=True)
+    """Remove the sums of a comparison whose results are written, those of a group of processes too."""
+    for file in (folder / UNFINISHED, *folder.glob(f"{UNFINISHED}.*-of-*")):
+        file.unlink(missing_ok=True)
 
 
 def check_page(page: Path) -> None:
