@@ -264,6 +264,11 @@ def test_resume_goes_on_from_the_sums_in_the_folder_and_leaves_only_results(reps
     assert sorted(file.name for file in folder.iterdir()) == ["comparison.json", "comparison.npz", "heatmap.png"]
 
 
+def test_resume_makes_the_folders_that_are_missing(repscope, workplace):
+    assert repscope("compare", "a.npz", "--resume", "-q", "-o", "new/folders/ö ut").code == 0
+    assert (workplace / "new" / "folders" / "ö ut" / "comparison.npz").exists()
+
+
 def test_resume_needs_a_folder_and_no_checkpoint(fails):
     assert "--resume must come with -o DIR" in fails("compare", "a.npz", "--resume")
     assert "--resume must come with -o DIR" in fails("compare", "a.npz", "--resume", "-o", "o", "--checkpoint", "c")

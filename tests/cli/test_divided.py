@@ -40,6 +40,14 @@ def test_shares_merge_to_the_whole(repscope, tmp_path):
     assert (tmp_path / "results" / "comparison.npz").exists()
 
 
+def test_a_quiet_share_prints_nothing_and_a_plan_for_shares_is_exact(repscope):
+    words = ("compare", "a.npz", "b.npz", "--shard", "1/2", "--checkpoint", "x")
+    plan = repscope(*words, "--plan", "--json")
+    assert "(pairs='all')" in plan.out
+    done = repscope(*words, "--quiet")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
 def test_a_checkpoint_is_gone_on_from(repscope):
     first = values(repscope(*ARRAYS, "--checkpoint", "sums.partial", "--json"))
     again = values(repscope(*ARRAYS, "--checkpoint", "sums.partial", "--json"))
@@ -55,6 +63,11 @@ def test_a_checkpoint_is_gone_on_from(repscope):
         (["--shard", "3/2", "--checkpoint", "x"], "--shard must be k/count with k from 1 to count"),
         (["--shard", "half", "--checkpoint", "x"], "--shard must be k/count with k from 1 to count"),
         (["--shard", "1/2"], "--shard must come with --checkpoint FILE"),
+        (["--shard", "1/2", "--checkpoint", "x", "--json"], "--json must be left out with --shard"),
+        (["--shard", "1/2", "--checkpoint", "x", "-o", "results"], "--output must be left out with --shard"),
+        (["--shard", "1/2", "--checkpoint", "x", "--html", "x.html"], "--html must be left out with --shard"),
+        (["--shard", "1/2", "--checkpoint", "x", "--intervals"], "intervals must be left out, got True"),
+        (["--checkpoint", "nowhere/x"], "checkpoint: path must lie in an existing folder"),
         (["--precision", "tf32"], "precision 'tf32' must be used on an NVIDIA GPU"),
     ],
 )

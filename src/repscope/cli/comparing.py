@@ -147,8 +147,15 @@ def compare(
                     f"compare: {named[0]} must be left out with --permutations, which score all examples in memory in "
                     "one process."
                 )
-        if share is not None and checkpoint is None:
-            raise InputError("compare: --shard must come with --checkpoint FILE, where the share's sums are left.")
+        if share is not None:
+            if checkpoint is None:
+                raise InputError("compare: --shard must come with --checkpoint FILE, where the share's sums are left.")
+            results = {"--output": output is not None, "--html": html is not None, "--json": as_json}
+            if not plan and (named := [option for option, given in results.items() if given]):
+                raise InputError(
+                    f"compare: {named[0]} must be left out with --shard, which leaves sums in the checkpoint and no "
+                    "results. Give it to repscope merge."
+                )
         if resume:
             if output is None or checkpoint is not None:
                 raise InputError("compare: --resume must come with -o DIR, and without --checkpoint FILE.")
@@ -158,7 +165,7 @@ def compare(
         if html is not None:
             files.check_page(html)
         if resume and output is not None and not plan:
-            output.mkdir(exist_ok=True)
+            output.mkdir(parents=True, exist_ok=True)
         if b is None and (layers_b or weights_b is not None):
             given = "--layers-b" if layers_b else "--weights-b"
             raise InputError(f"compare: {given} must come with a second model, got A only. Name B after A.")
@@ -166,11 +173,14 @@ def compare(
         how = Loading("compare", data, image_size, truncate, device, seed)
         request = Request(tuple(networks), how, layers=(layers or None, layers_b or None))
         if plan:
+            if share is not None and pairs is Pairs.AUTO:
+                settings["pairs"] = Pairs.ALL.value  # shares do not choose for themselves
             print(request.plan(settings).explain())
             return
         if share is not None and checkpoint is not None:
             request.run_part(settings, share, checkpoint)
-            print(f"wrote {checkpoint}", file=sys.stderr)
+            if not quiet:
+                print(f"wrote {checkpoint}", file=sys.stderr)
             return
         rank = distributed.join().index if distributed.launched() else 0
         if permutations is None:
@@ -232,12 +242,12 @@ def report(
         elif step or title is not None:
             raise InputError("report: --step and --title must come with --html FILE, the report that they are for.")
         comparisons = [load(file) for file in files]
-        if as_json:
-            print(in_json(comparisons))
-        elif html is None:
-            print_all(comparisons, details=True)
         if html is not None:
             from repscope import report
 
             report.write(html, by_step(comparisons, step) if step else comparisons, title=title)
             print(f"wrote {html}", file=sys.stderr)
+        if as_json:
+            print(in_json(comparisons))
+        elif html is None:
+            print_all(comparisons, details=True)
