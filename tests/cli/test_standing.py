@@ -162,6 +162,13 @@ def test_differences_are_printed_and_drawn(repscope, arrays):
     assert package.load("out/comparison.npz").models == ("near", "far", "x")
 
 
+def test_differences_are_exact_whatever_that_costs(repscope, monkeypatch):
+    for bound in ("AFFORDABLE", "AFFORDABLE_SECONDS"):
+        monkeypatch.setattr(f"repscope.engine.plan.{bound}", 0.0)
+    done = repscope("difference", *MODELS[:2], "models.py:first", *MODELS[2:], "--layers", "early")
+    assert done.code == 0, done
+
+
 def test_models_differ_under_their_names(repscope):
     done = repscope("difference", *MODELS[:2], "models.py:first", *MODELS[2:], "--layers", "early")
     assert done.code == 0, done

@@ -194,6 +194,7 @@ def difference_command(
                 data=loaded.data,
                 layers=dict(zip(names, chosen, strict=True)),
                 measure=measure,
+                pairs="all",  # an estimate has no scores without each example
                 replicates=True,
                 seed=seed,
                 **settings,
