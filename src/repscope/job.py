@@ -404,7 +404,9 @@ class Job:
             resume = file.resume(shard)
             if resume is not None:
                 self.seen.resume(resume)
-            work = replace(work, resume=resume, checkpoint=lambda partial: file.checkpoint(self.seen.added_to(partial)))
+            work = replace(
+                work, resume=resume, checkpoint=lambda state: file.checkpoint(lambda: self.seen.added_to(state()))
+            )
         source = self.seen.watched(opened.source, chosen.held_batches)
         estimator = check_estimator(measure.id, measure.options["estimator"])
         partial = accumulate(source, kernel_of(measure), estimator, chosen, self.seed, work)

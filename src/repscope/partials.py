@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ class PartialFile:
         _container.write("checkpoint", self.path, name=_FORMAT, version=_VERSION, facts=facts, arrays=partial.arrays)
         self._last = time.monotonic()
 
-    def checkpoint(self, partial: Partial) -> None:
-        """Write the state where the last writing is some seconds ago."""
+    def checkpoint(self, state: Callable[[], Partial]) -> None:
+        """Make and write the state where the last writing is some seconds ago."""
         if time.monotonic() - self._last >= SECONDS_BETWEEN_CHECKPOINTS:
-            self.save(partial)
+            self.save(state())
 
     def resume(self, shard: Shard) -> Partial | None:
         """The state in the file, or None where there is no file.

@@ -195,7 +195,7 @@ class BatchVisitor:
             )
         self.done += 1
         if self.checkpoint is not None:
-            self.checkpoint(self.partial(complete=False))
+            self.checkpoint(lambda: self.partial(complete=False))
 
     def partial(self, *, complete: bool) -> Partial:
         """What has been added up so far."""

@@ -127,7 +127,7 @@ class MomentVisitor:
         self.features = []
         self.done += 1
         if self.checkpoint is not None:
-            self.checkpoint(self.partial(complete=False))
+            self.checkpoint(lambda: self.partial(complete=False))
 
     def partial(self, *, complete: bool) -> Partial:
         """What has been added up so far."""
@@ -205,7 +205,7 @@ def accumulate_tiles(
         if visitor.batches <= held_batches * shard.count:
             return partial(complete=True)
         if checkpoint is not None:
-            checkpoint(partial(complete=False))
+            checkpoint(lambda: partial(complete=False))
 
 
 def accumulate_tiles_together(

@@ -54,8 +54,8 @@ class Partial:
     arrays: Arrays
 
 
-Checkpoint: TypeAlias = Callable[[Partial], None]
-"""Called with the state now and then; writes it somewhere."""
+Checkpoint: TypeAlias = Callable[[Callable[[], Partial]], None]
+"""Called after every step with what makes the state, which grows with the steps; writes it somewhere now and then."""
 
 
 def merge(partials: Sequence[Partial], add: Callable[[Arrays], None]) -> None:

@@ -41,7 +41,7 @@ class Work:
         shard: This process's share.
         gather: From this process's partial result to those of all shares; None where they are merged later.
         resume: What an earlier run of this share has added up.
-        checkpoint: Called with the state now and then.
+        checkpoint: Called with what makes the state, after every step.
         tiles: How activations become entries of the Gram matrices, where that is settled; see :func:`fit_tiles`.
     """
 
