@@ -46,6 +46,9 @@ from repscope.sharing import Found, add_up_together
 from repscope.subjects import Subject
 from repscope.too_few import warn_of_few_examples
 
+OF_ITEMS = "several examples each, which the null takes as independent"
+"""In the conventions where the examples are positions or tokens of items."""
+
 
 @dataclass
 class Job:
@@ -371,6 +374,7 @@ class Job:
             "reduce": describe_reduction(self.reduce) if opened.reduce is None else opened.reduce,
             "dtype": opened.dtypes[0] if len(opened.dtypes) == 1 else list(opened.dtypes),
             **({} if items is None else {"batch_size": items}),
+            **({} if opened.rows_per_item == 1.0 else {"items": OF_ITEMS}),
         }
         axes = self._axes(opened.layers)
         facts = facts_of(measure, self.subjects, opened.layers, axes, chosen, conventions, self.seed)

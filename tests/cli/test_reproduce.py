@@ -98,7 +98,7 @@ def test_the_list_has_every_study(repscope):
     assert heads == list(NAMES)
     assert all(len(line) <= 100 for line in done.out.splitlines())
     assert "Table 2" in done.out
-    assert "small  10 networks to train, 12,000,000 passes of an example" in done.out  # of sanity: 10 · 24 · 50,000
+    assert "small  10 networks to train, 20,000,000 passes of an example" in done.out  # of sanity: 10 · 40 · 50,000
     assert done.out.count("no training") == 3  # of invariance
 
 
@@ -107,8 +107,8 @@ def test_the_list_of_one_study_has_its_cost_here(repscope, monkeypatch):
     monkeypatch.setattr("repscope.studies.cost.flops_per_second", lambda: 1e11)
     monkeypatch.setattr("repscope.studies.cost._at_once", lambda _: 2)
     out = " ".join(repscope("reproduce", "width", "--list", "--networks", "5").out.split())
-    assert "tiny 5 × width2, 1 epoch of 150 images of digits: about 0.375 s at 1,000 a second and network" in out
-    assert "small 5 × width4, 6 epochs of 50,000 images of cifar10: about 12 min" in out  # 1.5 million / 2000 s
+    assert "tiny 5 × width2, 1 epoch of 150 images of digits: about 0.45 s at 1,000 a second and network" in out
+    assert "small 5 × width4, 6 epochs of 50,000 images of cifar10: about 15 min" in out  # two at a time: 3 · 300 s
     assert re.search(r"5 × width4096, 60 epochs of 50,000 images of cifar10: 2\.\de\+19 operations", out)
     assert out.count("comparing: ") == 3
 

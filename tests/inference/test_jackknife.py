@@ -193,6 +193,16 @@ def test_positions_of_one_image_are_left_out_together():
     assert result.conventions["intervals"] == "jackknife, 16 consecutive examples left out at a time"
 
 
+@pytest.mark.parametrize("ask", [repscope.compare, lambda *a, **k: repscope.permutation_test(*a, **k).comparison])
+def test_examples_that_are_positions_of_one_image_are_no_independent_ones(ask):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Conv2d(3, 4, 1))
+    given = {"data": torch.randn(12, 1, 6, 6), "measure": "cca"}
+    told = ask(model, model, **given, reduce="positions").conventions
+    assert told["items"] == "several examples each, which the null takes as independent"
+    assert "items" not in ask(model, model, **given, reduce="mean").conventions
+
+
 def test_the_interval_is_students():
     stats = pytest.importorskip("scipy.stats")
     result = repscope.compare(layers_of(30))

@@ -431,7 +431,12 @@ def test_shares_merge_to_the_same_null(route: str, estimator: Estimator) -> None
     whole = null([share(Shard())])
     the_same(null([share(Shard(i, 6)) for i in reversed(range(6))]), whole)  # the last has nothing to do
     kept: list[Partial] = []
-    share(Shard(), checkpoint=lambda p: kept.append(Partial(p.route, p.shard, p.done, p.complete, copied(p))))
+
+    def keep(state: Callable[[], Partial]) -> None:
+        p = state()
+        kept.append(Partial(p.route, p.shard, p.done, p.complete, copied(p)))
+
+    share(Shard(), checkpoint=keep)
     the_same(null([share(Shard(), resume=kept[1])]), whole)
 
 

@@ -80,7 +80,7 @@ def test_the_family_is_that_of_the_measures(workshop):
         "pwcca": repscope.pwcca(x[layers[0]], y[layers[1]]),
         "linear-regression": repscope.linear_regression(x[layers[0]], y[layers[1]]),
     }.items():
-        assert part[index][0][5] == pytest.approx(float(expected), abs=1e-9), index
+        assert part[layers[1]][index][0] == pytest.approx(float(expected), abs=1e-9), index
 
 
 def test_the_panel_has_the_papers_layout(workshop):
