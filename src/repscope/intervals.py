@@ -16,7 +16,8 @@ from repscope.engine.stream import ArraySource
 from repscope.engine.threads import one_blas_thread
 from repscope.engine.tiles import LayerTiles
 from repscope.errors import InputError
-from repscope.inference.jackknife import FEWEST_REPLICATES, Intervals, form_of, no_intervals, standard_errors
+from repscope.inference.gram_forms import form_of
+from repscope.inference.jackknife import FEWEST_REPLICATES, Intervals, no_intervals, standard_errors
 from repscope.measures.kernels import check_estimator
 from repscope.measures.measure import ConfiguredMeasure
 from repscope.opened import Opened

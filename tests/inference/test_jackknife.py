@@ -12,8 +12,9 @@ import repscope
 from repscope import RBF, InputError
 from repscope.engine.exact import accumulate_moments, accumulate_tiles
 from repscope.engine.stream import ArraySource, fit_layers
-from repscope.inference import jackknife
-from repscope.inference.jackknife import EntryForm, FeatureForm, Spread, blocks_of, form_of, values_without
+from repscope.inference import gram_forms, jackknife
+from repscope.inference.gram_forms import EntryForm, FeatureForm, form_of
+from repscope.inference.jackknife import Spread, blocks_of, values_without
 from repscope.measures.kernels import Cosine, Kernel, Laplace, Linear, Polynomial
 
 
@@ -75,9 +76,10 @@ def test_runs_of_blocks_give_what_all_blocks_at_once_give(monkeypatch, size, roo
     source = ArraySource(list(layers.values()), list(layers), batch_size=16)
     partial = accumulate_tiles(source, Linear(), held_batches=9, tile_rows=16, bandwidth_examples=0, seed=0)
     pairs = list(zip(fit_layers(source, Linear()), source.arrays, strict=True))
-    monkeypatch.setattr(jackknife, "COLUMNS", 24)
+    for module in (jackknife, gram_forms):
+        monkeypatch.setattr(module, "COLUMNS", 24)
     monkeypatch.setattr(jackknife, "_STRIPE_BYTES", 8 * len(layers) * 24 * 10)
-    monkeypatch.setattr(jackknife, "_HELD_BYTES", room)
+    monkeypatch.setattr(gram_forms, "_HELD_BYTES", room)
     got = list(values_without(form_of(pairs, partial), "unbiased", normalised=True, size=size))
     assert len(got) > 5
     expected = recomputed(layers, size, measure_id="cka", estimator="unbiased")
