@@ -255,6 +255,22 @@ def test_a_click_on_two_models_shows_their_layers(visit, tmp_path):
     page.wait_for_function("() => document.getElementById('layers').getBoundingClientRect().top < 200")
 
 
+@pytest.mark.parametrize("plot", ["overview-plot", "map-plot"])
+def test_charts_of_models_leave_room_for_their_buttons_within_their_card(visit, tmp_path, plot):
+    page = visit(models(4, 3, details={"metric": "arccos of the score"}).to_html(tmp_path / "r.html"))
+    buttons, top, card = page.evaluate(
+        """(id) => {
+            const plot = document.getElementById(id);
+            const box = (element) => element.getBoundingClientRect();
+            const { right, bottom } = box(plot.querySelector(".modebar"));
+            return [{ right, bottom }, box(plot).top + plot._fullLayout.margin.t, box(plot.closest(".two > *")).right];
+        }""",
+        plot,
+    )
+    assert buttons["right"] <= card
+    assert buttons["bottom"] <= top
+
+
 def test_layers_whose_names_are_numbers_keep_their_order(visit, tmp_path):
     names = ("stem", "1", "0")
     owners = tuple(f"net {i}" for i in range(3) for _ in names)

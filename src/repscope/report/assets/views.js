@@ -177,8 +177,8 @@ function drawOverview() {
   const high = frame.diverging ? -low : Math.max(frame.scale[1], ...finite);
   const layout = layoutBase({
     width: plot.clientWidth,
-    height: height + margin + 10,
-    margin: { l: margin, r: 70, t: 10, b: margin },
+    height: height + MAP_MARGIN.top + margin,
+    margin: { l: margin, r: 70, t: MAP_MARGIN.top, b: margin },
     dragmode: "zoom",
     xaxis: { range: [-0.5, columns.models.length - 0.5], ...ticks(names(columns.models), 0, columns.models.length - 1, inner, 14), tickangle: -90, showgrid: false, zeroline: false },
     yaxis: { range: [-0.5, rows.models.length - 0.5], ...ticks(names(rows.models), 0, rows.models.length - 1, height, 14), showgrid: false, zeroline: false },
@@ -248,7 +248,7 @@ function drawMap(frame) {
         marker: { size: 10, color: color("accent"), line: { color: color("card"), width: 1.5 } },
       },
     ],
-    layoutBase({ width: plot.clientWidth, height: size, margin: { l: 10, r: 10, t: 10, b: 10 }, hovermode: "closest", xaxis: axis, yaxis: { ...axis, scaleanchor: "x" } }),
+    layoutBase({ width: plot.clientWidth, height: size + MAP_MARGIN.top - 10, margin: { l: 10, r: 10, t: MAP_MARGIN.top, b: 10 }, hovermode: "closest", xaxis: axis, yaxis: { ...axis, scaleanchor: "x" } }),
     CONFIG,
   );
   byId("map-note").textContent =
