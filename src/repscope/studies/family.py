@@ -89,14 +89,11 @@ def pairs_of_networks(
     capture = {"reduce": "flatten"} if capture is None else capture
     examples = len(data) if examples is None else examples
     rows = [(a, b, layer) for a, b in pairs for layer in layers[a]]
-    absent = {(a, b, layer): context.folder.absent(_part(a, b, layer), layers[b]) for a, b, layer in rows}
+    absent = {row: others for row in rows if (others := context.folder.absent(_part(*row), layers[row[1]]))}
     widths = _widths(models, layers, data, capture)
     cells = [((a, layer), (b, other)) for (a, b, layer), others in absent.items() for other in others]
     uses = [
-        place
-        for (a, b, layer), others in absent.items()
-        if others
-        for place in ((a, layer), *((b, other) for other in others))
+        place for (a, b, layer), others in absent.items() for place in ((a, layer), *((b, other) for other in others))
     ]
     bases = _Bases(context, models, data, variances, capture, layers if together else None)
     rooms = {(name, layer): room_of(examples, p, bases.dtype) for name in models for layer, p in widths[name].items()}
@@ -118,8 +115,6 @@ def _score_row(
     """Score a layer against layers of another network, keep each pair, and yield after it."""
     from repscope.studies.canonical import scores
 
-    if not others:
-        return
     a, b, layer = row
     with context.timed("CCA family"):
         x = bases.take((a, layer))
