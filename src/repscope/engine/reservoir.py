@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,3 +46,12 @@ class Reservoir:
         self.keys = np.concatenate([self.keys, room])
         self.keys[places] = keys[added]
         return added, places
+
+
+def placed(held: npt.NDArray[Any], places: Places, new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``held`` with the new rows at these places, enlarged where they lie behind its end."""
+    short = int(places.max(initial=-1)) + 1 - len(held)
+    if short > 0:
+        held = np.concatenate([held, np.empty((short, *held.shape[1:]), held.dtype)])
+    held[places] = new
+    return held

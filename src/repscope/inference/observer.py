@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from repscope.engine.partial import Arrays, Shard, with_prefix, without_prefix
 from repscope.engine.products import native
-from repscope.engine.reservoir import Reservoir
+from repscope.engine.reservoir import Reservoir, placed
 from repscope.engine.stream import Source, Together, Visitor
-from repscope.inference.record import FARTHEST, Integers, LayerRecord, placed
+from repscope.inference.record import FARTHEST, Integers, LayerRecord
 from repscope.measures._arrays import Array
 
 SAMPLE = 256

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from repscope.engine.partial import Arrays
 from repscope.engine.products import to_numpy
+from repscope.engine.reservoir import placed
 from repscope.engine.tiles import typical_example
 from repscope.inference.passes import Columns, Floats, features_of, lengths_and_projections
 from repscope.measures._arrays import Array, on_the_host, squared_lengths
@@ -271,12 +272,3 @@ def _signs(width: int, seed: tuple[int, ...]) -> Floats:
     """Random signs (p,)."""
     bits = np.random.default_rng(seed).integers(0, 2, width, dtype=np.int8)
     return (2 * bits - 1).astype(np.float32)
-
-
-def placed(held: npt.NDArray[Any], places: Integers, new: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``held`` with the new rows at these places, enlarged where they lie behind its end."""
-    short = int(places.max(initial=-1)) + 1 - len(held)
-    if short > 0:
-        held = np.concatenate([held, np.empty((short, *held.shape[1:]), held.dtype)])
-    held[places] = new
-    return held
